@@ -1,0 +1,131 @@
+"""What goes to a model and what comes back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CallKind = Literal["chat", "embedding", "image", "search", "rerank"]
+CostSource = Literal["provider", "price_table", "local", "unpriced"]
+RequestStatus = Literal["reserved", "succeeded", "failed", "unknown", "replayed"]
+
+
+class Message(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatParameters(BaseModel):
+    """Sampling parameters; `max_tokens` is mandatory because the reserved cost is its worst case."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_tokens: int = Field(1024, ge=1)
+    temperature: float | None = Field(0.0, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+
+
+class ChatCall(BaseModel):
+    """One chat completion as asked of a provider.
+
+    Attributes:
+        model: LiteLLM name (`gpt-4o-mini`, `anthropic/claude-3-haiku-20240307`, `local/chat`).
+        output_schema: JSON schema the answer must meet, or None for free text.
+        output_name: name the schema goes by at the provider (letters, digits, `_` and `-`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    messages: tuple[Message, ...]
+    parameters: ChatParameters = ChatParameters()
+    output_schema: dict[str, Any] | None = None
+    output_name: str = "answer"
+
+
+class EmbeddingCall(BaseModel):
+    """Texts to embed with one model in one request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+
+
+class Usage(BaseModel):
+    """Tokens of one call: input includes cached, output includes reasoning."""
+
+    model_config = ConfigDict(frozen=True)
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class ProviderReply(BaseModel):
+    """What a provider answered, before anybody judged it.
+
+    Attributes:
+        text: the answer's text (chat), else the empty string.
+        vectors: one vector per text (embedding), else None.
+        model: the model that answered, as the provider names it.
+        usage: as the provider counted it; None where it did not say.
+        provider_cost_usd: what the provider says the call cost, if it says so.
+        request_bytes / response_bytes: the exact bodies, without any credential.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str = ""
+    vectors: tuple[tuple[float, ...], ...] | None = None
+    model: str
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    provider_cost_usd: Decimal | None = None
+    provider_request_id: str | None = None
+    request_bytes: bytes
+    response_bytes: bytes
+
+
+class ModelInfo(BaseModel):
+    """What is known of a model before it is called.
+
+    Attributes:
+        identity: what the answer depends on beside the name: endpoint, weights.
+        context_window: tokens of prompt and answer together; None when unknown.
+        max_output_tokens: None when unknown.
+        local: served by this machine for nothing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    provider: str
+    identity: str
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    local: bool = False
+
+
+class CostEstimate(BaseModel):
+    """Worst-case cost of a call before it is made; `usd` is None when no price is known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    input_tokens: int
+    max_output_tokens: int
+    usd: Decimal | None
+    source: CostSource

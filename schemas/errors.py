@@ -1,0 +1,160 @@
+"""Everything Headrace raises, as one tree.
+
+::
+
+    HeadraceError
+    ├── TransientError            trying again later may help
+    │   ├── RateLimited             wait `retry_after` seconds
+    │   ├── ProviderUnavailable     the provider refused or failed; the call was not answered
+    │   ├── ProviderTimeout         no answer in time; the call may have been carried out and billed
+    │   └── DatabaseUnavailable     Postgres cannot be reached or went away
+    └── TerminalError             trying the same again will not help
+        ├── RetriesExhausted        the gateway tried as often as it may; see `__cause__`
+        ├── BadInput                the caller's input; the message names the place and what would be right
+        │   └── ContextLengthExceeded   the prompt does not fit the model's context window
+        ├── AnswerRejected          the model's answer did not fit the schema after the repair rounds
+        ├── ContentRefused          the provider's content filter withheld the answer
+        ├── BudgetExceeded          a budget leaves no room; nothing was spent on this call
+        ├── ExpectationFailed       data broke an expectation it was declared to meet
+        ├── NotFound                the thing asked for by name or id does not exist
+        ├── RunBusy                 a live process works on this run
+        ├── LeaseLost               another attempt has taken this run over; stop writing
+        └── ConfigurationError      a setting, key or model name is missing or wrong
+
+Catch by class, never by message text. Messages name the input and what would be right; they hold
+neither secrets nor prompts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class HeadraceError(Exception):
+    """Base of all errors raised on purpose; anything else is a defect.
+
+    Attributes:
+        code: stable machine name, used in JSON output and in `runs.error`.
+        details: JSON-ready facts for the catcher; never a secret or a prompt.
+    """
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class TransientError(HeadraceError):
+    """The same call may succeed later; the gateway or the Prefect task retries it."""
+
+    code = "transient"
+
+
+class RateLimited(TransientError):
+    """The provider or one of our limits asks to wait; `retry_after` is in seconds, None if not said."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(message, retry_after=retry_after, **details)
+        self.retry_after = retry_after
+
+
+class ProviderUnavailable(TransientError):
+    """The provider did not answer the call: connection refused, 5xx, or an unreadable reply."""
+
+    code = "provider_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+
+class ProviderTimeout(TransientError):
+    """The answer did not come in time: the provider may have done the work, so its cost is unknown."""
+
+    code = "provider_timeout"
+
+
+class DatabaseUnavailable(TransientError):
+    """Postgres cannot be reached; nothing of the failed transaction is kept."""
+
+    code = "database_unavailable"
+
+
+class TerminalError(HeadraceError):
+    """Repeating the same call cannot help; the caller has to change something."""
+
+    code = "terminal"
+
+
+class RetriesExhausted(TerminalError):
+    """Every attempt allowed by the retry policy failed; `__cause__` is the last failure."""
+
+    code = "retries_exhausted"
+
+
+class BadInput(TerminalError):
+    """The input is at fault; show the message to whoever supplied it."""
+
+    code = "bad_input"
+    exit_code = 2
+
+
+class ContextLengthExceeded(BadInput):
+    """The prompt is longer than the model's context window; shorten or split it."""
+
+    code = "context_length_exceeded"
+
+
+class AnswerRejected(TerminalError):
+    """The model kept answering outside the schema; each round is a row of `llm_requests`."""
+
+    code = "answer_rejected"
+
+
+class ContentRefused(TerminalError):
+    """The provider withheld the answer by its content rules; another model may answer."""
+
+    code = "content_refused"
+
+
+class BudgetExceeded(TerminalError):
+    """A budget leaves no room for the call; raise the budget or wait for its next period."""
+
+    code = "budget_exceeded"
+    exit_code = 3
+
+
+class ExpectationFailed(TerminalError):
+    """Data broke a declared expectation; `details` names the rule and the rows."""
+
+    code = "expectation_failed"
+
+
+class NotFound(TerminalError):
+    """Nothing has this name or id."""
+
+    code = "not_found"
+    exit_code = 2
+
+
+class RunBusy(TerminalError):
+    """A live process holds the run's lease; wait for it, or for the lease to expire."""
+
+    code = "run_busy"
+
+
+class LeaseLost(TerminalError):
+    """Another attempt took the run over; this one must stop, what it writes is ignored."""
+
+    code = "lease_lost"
+
+
+class ConfigurationError(TerminalError):
+    """A setting is missing or wrong; the message names it and what would be right."""
+
+    code = "configuration"
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Alembic migrations: one head, each with its way back."""

@@ -1,0 +1,32 @@
+"""All tables; importing this fills `Base.metadata`."""
+
+from schemas.tables.base import SCHEMA_REVISION, Base
+from schemas.tables.bills import Bill, BillAnalysis, BillSection
+from schemas.tables.ledger import (
+    Answer,
+    Budget,
+    BudgetUsage,
+    LlmBody,
+    LlmRequest,
+    Run,
+    RunAttempt,
+    Step,
+    Worker,
+)
+
+__all__ = [
+    "SCHEMA_REVISION",
+    "Answer",
+    "Base",
+    "Bill",
+    "BillAnalysis",
+    "BillSection",
+    "Budget",
+    "BudgetUsage",
+    "LlmBody",
+    "LlmRequest",
+    "Run",
+    "RunAttempt",
+    "Step",
+    "Worker",
+]

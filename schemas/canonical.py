@@ -18,9 +18,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-type_error = (
-    "{} cannot be part of a content key: make it a Pydantic model, a mapping, a list or a plain value"
-)
+type_error = "{} cannot be part of a content key: make it a Pydantic model, a mapping, a list or a plain value"
 
 
 def jsonable(value: Any) -> Any:
@@ -43,9 +41,7 @@ def jsonable(value: Any) -> Any:
         case list() | tuple():
             return [jsonable(item) for item in value]
         case set() | frozenset():
-            return sorted(
-                (jsonable(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True)
-            )
+            return sorted((jsonable(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
         case Decimal():
             return format(value.normalize(), "f")
         case UUID() | PurePath():

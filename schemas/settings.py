@@ -35,9 +35,7 @@ class Settings(BaseSettings):
     idle_minutes: float = Field(15.0, ge=0)
     """Minutes without a command after which the embedded parts stop."""
 
-    database_url: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("DATABASE_URL", "HEADRACE_DATABASE_URL")
-    )
+    database_url: SecretStr | None = Field(None, validation_alias=AliasChoices("DATABASE_URL", "HEADRACE_DATABASE_URL"))
 
     chat_model: str | None = None
     research_model: str | None = None

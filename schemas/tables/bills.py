@@ -62,9 +62,7 @@ class BillAnalysis(Base):
     """The outcome of one run over one bill: every round, the one that stands, and its evidence."""
 
     __tablename__ = "bill_analyses"
-    __table_args__ = (
-        CheckConstraint("quality_score >= 0 AND quality_score <= 1", name="quality_score_range"),
-    )
+    __table_args__ = (CheckConstraint("quality_score >= 0 AND quality_score <= 1", name="quality_score_range"),)
 
     id: Mapped[IdKey]
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), unique=True)

@@ -187,15 +187,17 @@ class LlmRequest(Base):
 
 
 class LlmBody(Base):
-    """The exact bytes sent and received, deflated (RFC 1950); without credentials, which are headers."""
+    """The exact bytes sent and received, deflated (RFC 1950); without credentials, which are headers.
+
+    `reply` is the answer as it was understood, whatever the provider's format: what a replay returns.
+    """
 
     __tablename__ = "llm_bodies"
 
-    request_id: Mapped[UUID] = mapped_column(
-        ForeignKey("llm_requests.id", ondelete="CASCADE"), primary_key=True
-    )
+    request_id: Mapped[UUID] = mapped_column(ForeignKey("llm_requests.id", ondelete="CASCADE"), primary_key=True)
     request: Mapped[bytes] = mapped_column(LargeBinary)
     response: Mapped[bytes | None] = mapped_column(LargeBinary)
+    reply: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Budget(Base):

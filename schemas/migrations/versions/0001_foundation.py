@@ -127,9 +127,7 @@ def upgrade() -> None:
         sa.Column("period_start", sa.Date(), nullable=False),
         sa.Column("reserved_usd", sa.Numeric(precision=20, scale=10), server_default="0", nullable=False),
         sa.Column("spent_usd", sa.Numeric(precision=20, scale=10), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint(
-            "scope_kind", "scope_id", "period", "period_start", name=op.f("pk_budget_usage")
-        ),
+        sa.PrimaryKeyConstraint("scope_kind", "scope_id", "period", "period_start", name=op.f("pk_budget_usage")),
     )
     op.create_table(
         "budgets",
@@ -237,9 +235,7 @@ def upgrade() -> None:
             "quality_score >= 0 AND quality_score <= 1", name=op.f("ck_bill_analyses_quality_score_range")
         ),
         sa.ForeignKeyConstraint(["bill_id"], ["bills.id"], name=op.f("fk_bill_analyses_bill_id")),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.id"], name=op.f("fk_bill_analyses_run_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_bill_analyses_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_bill_analyses")),
         sa.UniqueConstraint("run_id", name=op.f("uq_bill_analyses_run_id")),
     )
@@ -259,14 +255,10 @@ def upgrade() -> None:
             sa.Computed("to_tsvector('english'::regconfig, left(text, 200000))", persisted=True),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(
-            ["bill_id"], ["bills.id"], name=op.f("fk_bill_sections_bill_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["bill_id"], ["bills.id"], name=op.f("fk_bill_sections_bill_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("bill_id", "ordinal", name=op.f("pk_bill_sections")),
     )
-    op.create_index(
-        "ix_bill_sections_words", "bill_sections", ["words"], unique=False, postgresql_using="gin"
-    )
+    op.create_index("ix_bill_sections_words", "bill_sections", ["words"], unique=False, postgresql_using="gin")
     op.create_table(
         "run_attempts",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -281,15 +273,11 @@ def upgrade() -> None:
         ),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.id"], name=op.f("fk_run_attempts_run_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_run_attempts_run_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["worker_id"], ["workers.id"], name=op.f("fk_run_attempts_worker_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run_attempts")),
     )
-    op.create_index(
-        op.f("ix_run_attempts_prefect_flow_run_id"), "run_attempts", ["prefect_flow_run_id"], unique=False
-    )
+    op.create_index(op.f("ix_run_attempts_prefect_flow_run_id"), "run_attempts", ["prefect_flow_run_id"], unique=False)
     op.create_index(op.f("ix_run_attempts_run_id"), "run_attempts", ["run_id"], unique=False)
     op.create_index(op.f("ix_run_attempts_worker_id"), "run_attempts", ["worker_id"], unique=False)
     op.create_table(
@@ -371,12 +359,8 @@ def upgrade() -> None:
             "status IN ('reserved', 'succeeded', 'failed', 'unknown', 'replayed')",
             name=op.f("ck_llm_requests_status"),
         ),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.id"], name=op.f("fk_llm_requests_run_id"), ondelete="SET NULL"
-        ),
-        sa.ForeignKeyConstraint(
-            ["step_id"], ["steps.id"], name=op.f("fk_llm_requests_step_id"), ondelete="SET NULL"
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_llm_requests_run_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["step_id"], ["steps.id"], name=op.f("fk_llm_requests_step_id"), ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_llm_requests")),
         postgresql_partition_by="RANGE (id)",
     )
@@ -388,18 +372,15 @@ def upgrade() -> None:
         unique=False,
         postgresql_where="status = 'reserved'",
     )
-    op.create_index(
-        "ix_llm_requests_project_created_at", "llm_requests", ["project", "created_at"], unique=False
-    )
+    op.create_index("ix_llm_requests_project_created_at", "llm_requests", ["project", "created_at"], unique=False)
     op.create_index("ix_llm_requests_run_id", "llm_requests", ["run_id"], unique=False)
-    op.create_index(
-        "ix_llm_requests_user_id_created_at", "llm_requests", ["user_id", "created_at"], unique=False
-    )
+    op.create_index("ix_llm_requests_user_id_created_at", "llm_requests", ["user_id", "created_at"], unique=False)
     op.create_table(
         "llm_bodies",
         sa.Column("request_id", sa.Uuid(), nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=True),
+        sa.Column("reply", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
             ["request_id"], ["llm_requests.id"], name=op.f("fk_llm_bodies_request_id"), ondelete="CASCADE"
         ),

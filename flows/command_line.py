@@ -1,0 +1,312 @@
+"""The `headrace` command.
+
+What a person reads goes to the terminal, what a machine reads (`--json`) to standard output, logs to
+standard error. Exit codes: 0 done, 1 the work failed, 2 bad usage or bad input, 3 budget exceeded,
+130 interrupted. Heavy imports are inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
+
+from cyclopts import App, CycloptsError, Parameter
+
+from schemas.errors import BadInput, HeadraceError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+app = App(name="headrace", help="The back office of LLM applications: Prefect flows over one Postgres ledger.")
+database = App(name="db", help="The ledger's database.")
+budget = App(name="budget", help="Limits on what may be spent.")
+app.command(database)
+app.command(budget)
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
+Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
+Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
+
+
+@app.command
+def analyze(
+    *sources: str,
+    jurisdiction: str = "",
+    bill_id: str = "",
+    session: str = "",
+    research_model: str = "",
+    generate_model: str = "",
+    review_model: str = "",
+    max_rounds: int = 1,
+    queries: int = 6,
+    project: str = "",
+    at_once: int = 4,
+    fresh: Fresh = False,
+    bare: Bare = False,
+    json: Json = False,
+) -> int:
+    """Analyse bills: files, folders, URLs, `-` for standard input, or stored bills.
+
+    Parameters
+    ----------
+    sources
+        What to analyse; several are analysed in one go, each with a run of its own.
+    jurisdiction
+        Of the bill, e.g. US or NY; taken from the bill when not given.
+    bill_id
+        Number of the bill, e.g. "HR 5"; taken from the bill when not given.
+    session
+        Session of the bill, e.g. 118; taken from the bill when not given.
+    max_rounds
+        Refinements after a failed review, at most.
+    at_once
+        How many bills are worked on at the same time.
+    """
+    from flows import analysis
+    from flows.presentation import show_outcomes, show_report
+    from schemas.analysis import AnalysisModels
+
+    if not sources:
+        raise BadInput("analyze needs a bill: a file, a folder, a URL, or - for standard input")
+    shared: dict[str, Any] = {
+        "models": AnalysisModels(research=research_model, generate=generate_model, review=review_model),
+        "max_rounds": max_rounds,
+        "queries": queries,
+        "project": project,
+        "fresh": fresh,
+    }
+    if len(sources) > 1 or analysis.expand_sources(sources) != list(sources):
+        outcomes = _run_flow(
+            analysis.analyze_bills, {"sources": list(sources), "at_once": at_once, **shared}, bare=bare
+        )
+        return show_outcomes(outcomes, as_json=json)
+    one = {"source": sources[0], "jurisdiction": jurisdiction, "bill_id": bill_id, "session": session, **shared}
+    return show_report(_run_flow(analysis.analyze_bill, one, bare=bare), as_json=json)
+
+
+@app.command
+def compare(
+    *bills: str,
+    generate: list[str],
+    research_model: str = "",
+    review_model: str = "",
+    max_rounds: int = 1,
+    queries: int = 6,
+    project: str = "",
+    at_once: int = 4,
+    bare: Bare = False,
+    json: Json = False,
+) -> int:
+    """Analyse each bill with each model on identical research and show them side by side.
+
+    Parameters
+    ----------
+    bills
+        Files, folders, URLs or stored bills.
+    generate
+        A model that drafts; give it twice or more.
+    """
+    from flows.comparison import compare_models
+    from flows.presentation import show_comparison
+
+    parameters = {
+        "sources": list(bills),
+        "generate": generate,
+        "research": research_model,
+        "review": review_model,
+        "max_rounds": max_rounds,
+        "queries": queries,
+        "project": project,
+        "at_once": at_once,
+    }
+    return show_comparison(_run_flow(compare_models, parameters, bare=bare), as_json=json)
+
+
+@app.command
+def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
+    """Go on with a run that failed, was interrupted or whose process died; finished steps are not repeated."""
+    from flows.analysis import analyze_bill
+    from flows.presentation import show_report
+    from tasks.ledger.run_records import read_run
+
+    record = _run(read_run(run))
+    return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)
+
+
+@app.command
+def runs(run: UUID | None = None, *, limit: int = 20, json: Json = False) -> int:
+    """The latest runs, or the steps and calls of one.
+
+    Parameters
+    ----------
+    run
+        Id of the run to look into.
+    limit
+        How many runs are listed.
+    """
+    from flows.presentation import show_run, show_runs
+    from tasks.ledger.run_records import list_runs, read_run_detail
+
+    if run is None:
+        return show_runs(_run(list_runs(limit=limit)), as_json=json)
+    return show_run(_run(read_run_detail(run)), as_json=json)
+
+
+@budget.command(name="set")
+def budget_set(
+    *,
+    project: str = "",
+    user: str = "",
+    day: str | None = None,
+    month: str | None = None,
+    json: Json = False,
+) -> int:
+    """Set what a project or user may spend; `none` takes a limit away.
+
+    Parameters
+    ----------
+    project
+        Project the limits are for; HEADRACE_PROJECT when neither this nor a user is given.
+    day
+        US dollars a day, or `none`.
+    month
+        US dollars a month, or `none`.
+    """
+    from flows.presentation import show_budgets
+    from tasks.ledger.limits import set_budgets
+
+    return show_budgets(_run(set_budgets(project=project, user=user, day=day, month=month)), as_json=json)
+
+
+@budget.command(name="show")
+def budget_show(*, json: Json = False) -> int:
+    """The limits that are set and what is used of them."""
+    from flows.presentation import show_budgets
+    from tasks.ledger.limits import list_budgets
+
+    return show_budgets(_run(list_budgets()), as_json=json)
+
+
+@database.command
+def url() -> int:
+    """Print the URL of the ledger's database, its password left out; the embedded one is started."""
+    from flows.maintenance import database_address
+
+    print(database_address())
+    return 0
+
+
+@database.command
+def upgrade(*, json: Json = False) -> int:
+    """Bring the schema of the database up to date."""
+    from flows.maintenance import upgrade_database
+
+    return _say(upgrade_database(), as_json=json)
+
+
+@database.command(help_flags=[], version_flags=[])
+def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Open psql on the ledger's database, with the arguments given."""
+    from flows.maintenance import open_psql
+
+    return open_psql(arguments)
+
+
+@app.command
+def doctor(*, json: Json = False) -> int:
+    """Check database, schema, models, keys, Prefect and disk; each line names the command that mends it."""
+    from flows.doctor import examine
+    from flows.presentation import show_findings
+
+    return show_findings(_run(examine()), as_json=json)
+
+
+@app.command
+def up(*, port: int = 4200, workers: int = 1) -> int:
+    """Start the embedded stack, a Prefect server with its UI, a worker and the deployments; Ctrl-C stops it all.
+
+    Parameters
+    ----------
+    port
+        Of the Prefect UI on 127.0.0.1; a free one near it is taken when it is in use.
+    workers
+        How many flow runs may run at once.
+    """
+    from flows.up import serve_until_interrupted
+
+    return serve_until_interrupted(port=port, limit=workers)
+
+
+@app.command
+def down(*, force: Annotated[bool, Parameter(negative="")] = False, json: Json = False) -> int:
+    """Stop the embedded parts now instead of after their idle time.
+
+    Parameters
+    ----------
+    force
+        Even while another command uses them.
+    """
+    from flows.maintenance import stop_embedded
+
+    return _say(stop_embedded(force=force), as_json=json)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def _run_flow(flow: Any, parameters: dict[str, Any], *, resume: UUID | None = None, bare: bool = False) -> Any:
+    from flows.running import run_flow
+
+    return asyncio.run(run_flow(flow, parameters, resume=resume, bare=bare))
+
+
+def _say(result: BaseModel, *, as_json: bool) -> int:
+    from flows.presentation import say
+
+    return say(result, as_json=as_json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry of the `headrace` script; exits with the code the module's docstring lists."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: list[str]) -> int:
+    """The command's exit code; whatever goes wrong is one sentence on standard error."""
+    as_json = "--json" in arguments
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("headrace").setLevel(logging.INFO)
+    logging.getLogger("tasks").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0)
+    except CycloptsError as error:
+        return _fail(BadInput(str(error)), as_json=as_json)
+    except HeadraceError as error:
+        return _fail(error, as_json=as_json)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(error: HeadraceError, *, as_json: bool) -> int:
+    """One line on standard error; with `--json` the failure as an object on standard output."""
+    status: Literal["failed"] = "failed"
+    if as_json:
+        failure = {"code": error.code, "message": str(error), "details": error.details}
+        print(json.dumps({"run_id": error.details.get("run_id"), "status": status, "error": failure}, default=str))
+    run = error.details.get("run_id")
+    hint = f" (run {run}; `headrace resume {run}` goes on with it)" if run and error.exit_code != 2 else ""
+    print(f"headrace: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,138 @@
+"""`headrace doctor`: what works here, what does not, and the command that mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from blocks.database import create_database, database_errors, normal_url, schema_revision
+from blocks.prefect_api import announced_api, is_answering
+from blocks.providers.registry import Providers
+from flows.maintenance import embedded_stack
+from flows.presentation import Finding
+from schemas.errors import HeadraceError
+from schemas.settings import ModelRole, Settings, get_settings
+from schemas.tables.base import SCHEMA_REVISION
+
+ROLES: tuple[ModelRole, ...] = ("research", "generate", "review", "judge", "embedding")
+KEYS = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "OPENROUTER_API_KEY",
+    "GEMINI_API_KEY",
+    "AZURE_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+)
+NEEDED_GIB = 3.0
+
+
+async def examine() -> list[Finding]:
+    """Every check, in the order a newcomer meets them; starts the embedded parts it looks at."""
+    settings = get_settings()
+    with embedded_stack(settings) as stack:
+        findings = await asyncio.to_thread(_database, settings, lambda: stack.database_url("headrace"))
+        async with Providers(settings, stack) as providers:
+            findings += [await _model(providers, name, roles) for name, roles in _models(settings).items()]
+    return [*findings, _keys(), _prefect(settings), _disk("HEADRACE_HOME", settings.home), *_cache(settings)]
+
+
+def _database(settings: Settings, embedded_url: Callable[[], str]) -> list[Finding]:
+    kind = "embedded Postgres" if settings.database_url is None else "DATABASE_URL"
+    try:
+        address = settings.database_url.get_secret_value() if settings.database_url else embedded_url()
+        engine = create_database(normal_url(address))
+        try:
+            return _look_into(engine, kind, settings)
+        finally:
+            engine.dispose()
+    except HeadraceError as error:
+        mend = (
+            "check that the server runs and DATABASE_URL is right" if settings.database_url else "headrace down --force"
+        )
+        return [Finding(subject="database", ok=False, says=f"{kind}: {error}", mend=mend)]
+
+
+def _look_into(engine: Engine, kind: str, settings: Settings) -> list[Finding]:
+    with database_errors(), engine.connect() as connection:
+        version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+        vector = connection.execute(text("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")).scalar()
+    found = schema_revision(engine)
+    current = found == SCHEMA_REVISION or (found is None and settings.uses_embedded_database)
+    return [
+        Finding(
+            subject="database",
+            ok=version >= 150000,
+            says=f"{kind} is Postgres {version // 10000}.{version % 10000}",
+            mend=None if version >= 150000 else "use a server of version 15 or newer",
+        ),
+        Finding(
+            subject="extensions",
+            ok=vector is not None,
+            says="pgvector is there" if vector else "pgvector is missing",
+            mend=None if vector else "install the `vector` extension on the server",
+        ),
+        Finding(
+            subject="schema",
+            ok=current,
+            says=f"at {found or 'nothing yet'}, {SCHEMA_REVISION} is needed"
+            if found != SCHEMA_REVISION
+            else f"at {found}",
+            mend=None if current else "headrace db upgrade",
+        ),
+    ]
+
+
+def _models(settings: Settings) -> dict[str, list[str]]:
+    """The models in use with the roles they play."""
+    models: dict[str, list[str]] = {}
+    for role in ROLES:
+        models.setdefault(settings.model_for(role), []).append(role)
+    return models
+
+
+async def _model(providers: Providers, name: str, roles: list[str]) -> Finding:
+    trouble = await providers.reachable(name)
+    variables = ", ".join(f"HEADRACE_{role.upper()}_MODEL" for role in roles)
+    return Finding(
+        subject=f"model {name}",
+        ok=trouble is None,
+        says=trouble or f"reachable, for {', '.join(roles)}",
+        mend=f"set {variables} to a model that is there, or mend its key or address" if trouble else None,
+    )
+
+
+def _keys() -> Finding:
+    """Which keys are set, never what they are."""
+    present = [name for name in KEYS if os.environ.get(name)]
+    says = f"set: {', '.join(present)}" if present else "none set; the embedded models need none"
+    return Finding(subject="provider keys", ok=True, says=says)
+
+
+def _prefect(settings: Settings) -> Finding:
+    url = os.environ.get("PREFECT_API_URL")
+    if url and not is_answering(url):
+        says = f"PREFECT_API_URL is {url} and nothing answers there"
+        return Finding(subject="prefect", ok=False, says=says, mend="start it, or unset PREFECT_API_URL")
+    found = url or announced_api(settings.home)
+    says = f"API at {found}" if found else "no API; flows run without one (`headrace up` starts one)"
+    return Finding(subject="prefect", ok=True, says=says)
+
+
+def _disk(subject: str, folder: Path) -> Finding:
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    writable = os.access(existing, os.W_OK)
+    enough = free >= NEEDED_GIB
+    says = f"{subject} {folder}: {free:.1f} GiB free" + ("" if writable else ", not writable")
+    mend = None if enough and writable else f"free some space, or set {subject} to a folder with {NEEDED_GIB:.0f} GiB"
+    return Finding(subject="disk", ok=enough and writable, says=says, mend=mend)
+
+
+def _cache(settings: Settings) -> list[Finding]:
+    """The cache matters only while the embedded weights are in use."""
+    return [_disk("HEADRACE_CACHE", settings.cache)] if settings.local_model is None else []

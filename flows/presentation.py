@@ -1,0 +1,289 @@
+"""What commands show: Rich on the terminal, one JSON object for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from flows.analysis import Outcome
+from flows.comparison import Comparison
+from schemas.analysis import BillReport
+from tasks.ledger.budgets import BudgetState
+from tasks.ledger.run_records import RunDetail, RunRecord
+
+
+def console() -> Console:
+    """Standard output, for people."""
+    return Console(highlight=False)
+
+
+def write_json(value: BaseModel) -> None:
+    """`value` as one line of JSON on standard output, whatever the terminal's encoding."""
+    sys.stdout.buffer.write(value.model_dump_json().encode() + b"\n")
+    sys.stdout.flush()
+
+
+def money(amount: Decimal | None) -> str:
+    """US dollars for people: unknown is said, a free call is 0."""
+    if amount is None:
+        return "unknown"
+    return "$0" if amount == 0 else f"${amount:.6f}".rstrip("0").rstrip(".")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table with plain text cells."""
+    made = Table(title=title or None, title_justify="left")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*["" if cell is None else str(cell) for cell in row])
+    return made
+
+
+class Summary(BaseModel):
+    """The machine's view of one analysis."""
+
+    run_id: str
+    status: str
+    bill: str
+    title: str | None
+    source: str
+    analysis: dict[str, Any]
+    review: dict[str, Any]
+    passed: bool
+    quality_score: float
+    rounds: int
+    research: dict[str, Any]
+    models: dict[str, str]
+    coverage: dict[str, Any]
+    cost_usd: Decimal | None
+
+
+def summarize(report: BillReport) -> Summary:
+    """What `--json` shows of a report."""
+    whole = report.model_dump(mode="json")
+    return Summary(
+        run_id=str(report.run_id),
+        bill=str(report.bill.key),
+        title=report.bill.title,
+        source=report.bill.source,
+        rounds=len(report.rounds),
+        cost_usd=report.cost_usd,
+        **{name: whole[name] for name in _AS_THEY_ARE},
+    )
+
+
+_AS_THEY_ARE = (
+    "status",
+    "analysis",
+    "review",
+    "passed",
+    "quality_score",
+    "research",
+    "models",
+    "coverage",
+)
+
+
+def show_report(report: BillReport, *, as_json: bool) -> int:
+    """The report of one bill, its run and its cost."""
+    if as_json:
+        write_json(summarize(report))
+        return 0
+    out = console()
+    if out.is_terminal:
+        out.print(Markdown(report.report))
+    else:
+        out.print(report.report, markup=False, soft_wrap=True)
+    verdict = "passed review" if report.passed else "did not pass review"
+    out.print(
+        f"Run {report.run_id}: {verdict}, quality {report.quality_score:.2f}, cost {money(report.cost_usd)}",
+        soft_wrap=True,
+    )
+    return 0
+
+
+class Outcomes(BaseModel):
+    """Many analyses; `status` is `failed` when any of them is."""
+
+    run_id: None = None
+    status: str
+    outcomes: list[dict[str, Any]]
+
+
+def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
+    """What became of each bill; the exit code is 1 when any failed."""
+    failed = any(outcome.status != "completed" for outcome in outcomes)
+    if as_json:
+        shown = [_outcome(outcome) for outcome in outcomes]
+        write_json(Outcomes(status="failed" if failed else "completed", outcomes=shown))
+        return int(failed)
+    rows = [
+        (
+            outcome.source,
+            outcome.status,
+            f"{outcome.report.quality_score:.2f}" if outcome.report else "",
+            ("yes" if outcome.report.passed else "no") if outcome.report else "",
+            money(outcome.report.cost_usd) if outcome.report else "",
+            outcome.run_id or outcome.error,
+        )
+        for outcome in outcomes
+    ]
+    console().print(table("Analyses", ("bill", "status", "quality", "passed", "cost", "run or reason"), rows))
+    return int(failed)
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    if outcome.report is not None:
+        return summarize(outcome.report).model_dump(mode="json")
+    return {
+        "run_id": str(outcome.run_id) if outcome.run_id else None,
+        "status": outcome.status,
+        "source": outcome.source,
+        "error": {"code": outcome.error_code, "message": outcome.error},
+    }
+
+
+def show_comparison(comparison: Comparison, *, as_json: bool) -> int:
+    """Models side by side; the exit code is 1 when any analysis failed."""
+    failed = any(row.status != "completed" for row in comparison.rows)
+    if as_json:
+        write_json(_Listing(status="failed" if failed else "completed", rows=_rows(comparison.rows)))
+        return int(failed)
+    rows = [
+        (
+            row.bill,
+            row.generate,
+            row.error or row.status,
+            None if row.quality_score is None else f"{row.quality_score:.2f}",
+            None if row.passed is None else ("passed" if row.passed else "not passed"),
+            row.supported_impacts,
+            money(row.cost_usd) if row.status == "completed" else "",
+            None if row.latency_seconds is None else f"{row.latency_seconds:.1f} s",
+        )
+        for row in comparison.rows
+    ]
+    columns = ("bill", "generate", "status", "quality", "verdict", "supported", "cost", "latency")
+    console().print(table("Comparison", columns, rows))
+    return int(failed)
+
+
+class _Listing(BaseModel):
+    run_id: str | None = None
+    status: str = "completed"
+    rows: list[dict[str, Any]]
+
+
+def _rows(models: Iterable[BaseModel]) -> list[dict[str, Any]]:
+    return [model.model_dump(mode="json") for model in models]
+
+
+def show_runs(records: Sequence[RunRecord], *, as_json: bool) -> int:
+    """The latest runs."""
+    if as_json:
+        write_json(_Listing(rows=_rows(records)))
+        return 0
+    rows = [
+        (record.id, record.flow, record.subject, record.status, money(record.cost_usd), f"{record.started_at:%F %T}")
+        for record in records
+    ]
+    console().print(table("Runs", ("run", "flow", "subject", "status", "cost", "started (UTC)"), rows))
+    return 0
+
+
+class _Detail(BaseModel):
+    run_id: str
+    status: str
+    detail: RunDetail
+
+
+def show_run(detail: RunDetail, *, as_json: bool) -> int:
+    """One run with its steps."""
+    run = detail.run
+    if as_json:
+        write_json(_Detail(run_id=str(run.id), status=run.status, detail=detail))
+        return 0
+    out = console()
+    reason = f": {run.error.get('message')}" if run.error else ""
+    out.print(f"{run.flow} {run.subject}: {run.status}{reason}", soft_wrap=True, markup=False)
+    rows = [
+        (
+            step.name,
+            step.status,
+            step.attempts,
+            step.model,
+            None if step.seconds is None else f"{step.seconds:.1f} s",
+            step.calls,
+            step.replays,
+            f"{step.input_tokens} / {step.output_tokens}",
+            money(step.cost_usd),
+            step.error,
+        )
+        for step in detail.steps
+    ]
+    columns = ("step", "status", "tries", "model", "time", "calls", "replays", "tokens in / out", "cost", "error")
+    out.print(table("", columns, rows))
+    return 0
+
+
+def show_budgets(states: Sequence[BudgetState], *, as_json: bool) -> int:
+    """Limits with what is used of them; what has no limit is said to have none."""
+    if as_json:
+        write_json(_Listing(rows=_rows(states)))
+        return 0
+    if not states:
+        console().print("No budget is set: nothing limits what may be spent. Set one with `headrace budget set`.")
+        return 0
+    rows = [
+        (f"{state.scope_kind} {state.scope_id}", state.period, f"{state.period_start:%F}", money(state.limit_usd),
+         money(state.spent_usd), money(state.reserved_usd))
+        for state in states
+    ]  # fmt: skip
+    console().print(table("Budgets", ("scope", "period", "since", "limit", "spent", "reserved"), rows))
+    return 0
+
+
+class Finding(BaseModel):
+    """One thing `doctor` looked at; `mend` is the command or setting that puts it right."""
+
+    subject: str
+    ok: bool
+    says: str
+    mend: str | None = None
+
+
+class _Findings(BaseModel):
+    run_id: None = None
+    status: str
+    findings: list[Finding]
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """What is well and what is not; the exit code is 1 when anything is not."""
+    failed = not all(finding.ok for finding in findings)
+    if as_json:
+        write_json(_Findings(status="failed" if failed else "completed", findings=list(findings)))
+        return int(failed)
+    out = console()
+    for finding in findings:
+        mark = "[green]ok [/]" if finding.ok else "[red]bad[/]"
+        out.print(mark, f"{finding.subject}: {finding.says}", soft_wrap=True)
+        if finding.mend:
+            out.print(f"    mend: {finding.mend}", soft_wrap=True, markup=False)
+    return int(failed)
+
+
+def say(result: BaseModel, *, as_json: bool) -> int:
+    """A result whose `message` is for people."""
+    if as_json:
+        write_json(result)
+    else:
+        console().print(getattr(result, "message", str(result)), soft_wrap=True, markup=False)
+    return 0

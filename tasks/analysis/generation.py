@@ -1,0 +1,108 @@
+"""Steps 3 and 6: drafts of an analysis, a group of sections at a time, and their refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.analysis import BillAnalysis, BillRef, Draft, DraftAnalysis, DraftSummary, Research, Review
+from schemas.bills import SectionPart
+from schemas.calls import ChatParameters, Message
+from tasks.analysis.drafting import (
+    PROMPTS,
+    SYSTEM,
+    ask_about,
+    citable_schema,
+    reading_of,
+    sentences_of,
+)
+from tasks.analysis.reading import BillText, load_bill
+from tasks.ledger.calls import complete_structured
+from tasks.ledger.prompts import Prompt
+from tasks.ledger.session import open_ledger
+from tasks.ledger.steps import step
+
+GENERATE = Prompt(PROMPTS / "generate.md")
+REFINE = Prompt(PROMPTS / "refine.md")
+MERGE = Prompt(PROMPTS / "merge.md")
+MOST_IMPACTS = 4
+SUMMARY_TOKENS = 500
+MERGED_AT_ONCE = 12
+"""Summaries merged in one call; more are merged in layers."""
+
+
+@step("generate", version="1", prompt=GENERATE)
+async def generate_draft(bill: BillRef, group: list[SectionPart], research: Research, model: str) -> Draft:
+    """A draft of the impacts of one group of sections, each citing numbered sentences."""
+    async with open_ledger() as ledger:
+        loaded = await load_bill(ledger.engine, bill.id)
+        least = _least_impacts(loaded, group)
+        task = GENERATE.render(results=research.results, least=least, most=MOST_IMPACTS)
+        cites = _cites(loaded, group, research)
+        return await _draft(loaded, group, task, cites, least, model, "generate")
+
+
+@step("refine", version="1", prompt=REFINE)
+async def refine_draft(
+    bill: BillRef, group: list[SectionPart], analysis: BillAnalysis, review: Review, model: str
+) -> Draft:
+    """A draft that answers a reviewer's critique of `analysis`."""
+    async with open_ledger() as ledger:
+        loaded = await load_bill(ledger.engine, bill.id)
+        least = _least_impacts(loaded, group)
+        task = REFINE.render(
+            summary=analysis.summary,
+            impacts=analysis.impacts,
+            least=least,
+            most=MOST_IMPACTS,
+            **review.model_dump(include={"critique", "factual_errors", "missing_impacts", "overruled_because"}),
+        )
+        cites = [f"S{sentence.number}" for sentence in sentences_of(loaded, group)]
+        return await _draft(loaded, group, task, cites, least, model, "refine")
+
+
+async def _draft(
+    bill: BillText,
+    group: Sequence[SectionPart],
+    task: str,
+    cites: Sequence[str],
+    least: int,
+    model: str,
+    step_name: str,
+) -> Draft:
+    schema = citable_schema(DraftAnalysis, cites)
+    schema["properties"]["impacts"] |= {"minItems": least, "maxItems": MOST_IMPACTS}
+    answer = await ask_about(bill, group, task, DraftAnalysis, model, output_schema=schema)
+    return Draft(analysis=answer.value, readings=[reading_of(answer, step_name, group)])
+
+
+def _least_impacts(bill: BillText, group: Sequence[SectionPart]) -> int:
+    """One impact for a group of one section, two for several."""
+    return min(2, len({part.section for part in group if len(part.span.of(bill.text).split()) > 40}) or 1)
+
+
+def _cites(bill: BillText, group: Sequence[SectionPart], research: Research) -> list[str]:
+    sentences = [f"S{sentence.number}" for sentence in sentences_of(bill, group)]
+    return sentences + [f"R{result.number}" for result in research.results]
+
+
+@step("merge", version="1", prompt=MERGE)
+async def merge_summaries(bill: BillRef, summaries: list[str], model: str) -> DraftSummary:
+    """One summary of a bill that was read in parts, merged in layers where there are many."""
+    while len(summaries) > 1:
+        summaries = [
+            await _merge_some(bill, summaries[start : start + MERGED_AT_ONCE], model)
+            for start in range(0, len(summaries), MERGED_AT_ONCE)
+        ]
+    return DraftSummary(summary=summaries[0])
+
+
+async def _merge_some(bill: BillRef, summaries: list[str], model: str) -> str:
+    if len(summaries) == 1:
+        return summaries[0]
+    messages = (
+        Message(role="system", content=SYSTEM.render()),
+        Message(role="user", content=MERGE.render(key=str(bill.key), summaries=summaries)),
+    )
+    parameters = ChatParameters(max_tokens=SUMMARY_TOKENS, temperature=0.0, seed=0)
+    answer = await complete_structured(messages, DraftSummary, model=model, parameters=parameters)
+    return answer.value.summary

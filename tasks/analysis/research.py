@@ -1,0 +1,60 @@
+"""Step 2: the model writes queries, each is searched for, what is found is kept with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.analysis import BillRef, Research, SearchQueries, SearchResult
+from schemas.bills import SectionPart
+from tasks.analysis.corpus import SearchHit, SearchProvider, StoredCorpus
+from tasks.analysis.drafting import PROMPTS, ask_about
+from tasks.analysis.reading import load_bill
+from tasks.ledger.prompts import Prompt
+from tasks.ledger.session import open_ledger
+from tasks.ledger.steps import step
+
+RESEARCH = Prompt(PROMPTS / "research.md")
+HITS_PER_QUERY = 3
+RESULTS = 8
+
+
+@step("research", version="1", prompt=RESEARCH)
+async def research_bill(bill: BillRef, group: list[SectionPart], model: str, count: int = 6) -> Research:
+    """Queries about the bill and what the stored corpus holds on them, without duplicates.
+
+    Args:
+        group: the sections that the model reads to write the queries; the first of the bill.
+        count: how many queries.
+    """
+    async with open_ledger() as ledger:
+        loaded = await load_bill(ledger.engine, bill.id)
+        schema = SearchQueries.model_json_schema()
+        schema["properties"]["queries"] |= {"minItems": count, "maxItems": count}
+        schema["properties"]["queries"]["items"] |= {"maxLength": 120}
+        answer = await ask_about(
+            loaded, group, RESEARCH.render(count=count), SearchQueries, model, output_schema=schema
+        )
+        queries = list(dict.fromkeys(query.strip() for query in answer.value.queries if query.strip()))
+        provider: SearchProvider = StoredCorpus(ledger.engine, exclude=bill.key)
+        found = [(query, await provider.search(query, count=HITS_PER_QUERY)) for query in queries]
+    return Research(
+        queries=queries,
+        results=merge_hits(found),
+        queries_without_results=[query for query, hits in found if not hits],
+        provider=provider.name,
+        request_ids=[item.request_id for item in answer.rounds],
+    )
+
+
+def merge_hits(found: Sequence[tuple[str, Sequence[SearchHit]]]) -> list[SearchResult]:
+    """The best hits of all queries, numbered, each passage once."""
+    best: dict[tuple[str, str], tuple[str, SearchHit]] = {}
+    for query, hits in found:
+        for hit in hits:
+            place = (hit.source, hit.text)
+            if place not in best or best[place][1].score < hit.score:
+                best[place] = (query, hit)
+    ranked = sorted(best.values(), key=lambda pair: pair[1].score, reverse=True)[:RESULTS]
+    return [
+        SearchResult(number=number, query=query, **hit.model_dump()) for number, (query, hit) in enumerate(ranked, 1)
+    ]

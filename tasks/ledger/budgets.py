@@ -1,0 +1,184 @@
+"""Budgets: what a call reserves, against which limits, and when it does not fit.
+
+`spent + reserved` never passes a limit. Each reservation names the `budget_usage` rows that hold it,
+so that it is settled in the period it was made in, whenever that happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection, text
+
+from schemas.errors import ConfigurationError
+
+ScopeKind = Literal["project", "user", "run"]
+Period = Literal["day", "month", "total"]
+ALL_TIME = date(1, 1, 1)
+ZERO = Decimal(0)
+
+
+class UsageKey(NamedTuple):
+    """One row of `budget_usage`; ordered, because rows are locked in this order."""
+
+    scope_kind: str
+    scope_id: str
+    period: str
+    period_start: date
+
+    def as_json(self) -> list[str]:
+        """The form kept on the request's row."""
+        return [self.scope_kind, self.scope_id, self.period, self.period_start.isoformat()]
+
+    @classmethod
+    def from_json(cls, parts: Sequence[str]) -> UsageKey:
+        """The key that `as_json` wrote."""
+        return cls(parts[0], parts[1], parts[2], date.fromisoformat(parts[3]))
+
+
+class BudgetState(BaseModel):
+    """A budget with what is used of it now; `limit_usd` is None where no limit is set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scope_kind: ScopeKind
+    scope_id: str
+    period: Period
+    period_start: date
+    limit_usd: Decimal | None
+    reserved_usd: Decimal
+    spent_usd: Decimal
+
+
+@dataclass
+class Usage:
+    """Money of one period while its row is locked."""
+
+    limit_usd: Decimal | None
+    reserved_usd: Decimal
+    spent_usd: Decimal
+
+    def fits(self, amount: Decimal) -> bool:
+        """True when `amount` more can be reserved."""
+        return self.limit_usd is None or self.spent_usd + self.reserved_usd + amount <= self.limit_usd
+
+    def could_fit(self, amount: Decimal) -> bool:
+        """True when `amount` would fit if every open reservation came to nothing."""
+        return self.limit_usd is None or self.spent_usd + amount <= self.limit_usd
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone whose midnight begins a day of the budget.
+
+    Raises:
+        ConfigurationError: there is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigurationError(
+            f"HEADRACE_BUDGET_TIMEZONE: there is no time zone {name!r}; use a name like Europe/Berlin"
+        ) from error
+
+
+def period_start(period: str, now: datetime, timezone: str) -> date:
+    """The first day of the `period` that `now` falls in."""
+    today = now.astimezone(zone(timezone)).date()
+    match period:
+        case "day":
+            return today
+        case "month":
+            return today.replace(day=1)
+    return ALL_TIME
+
+
+def usage_keys(
+    scopes: Iterable[tuple[str, str]], timezone: str, limits: Iterable[tuple[str, str, str]]
+) -> tuple[UsageKey, ...]:
+    """The rows a call of these scopes (kind, id) is counted in: a project's day and month always, others if limited."""
+    now = datetime.now(UTC)
+    mine = set(scopes)
+    counted = {(*scope, period) for scope in mine if scope[0] == "project" for period in ("day", "month")}
+    counted |= {limit for limit in limits if limit[:2] in mine}
+    return tuple(sorted(UsageKey(*scope, period_start(scope[2], now, timezone)) for scope in counted))
+
+
+LIMITS = text("""
+    SELECT scope_kind, scope_id, period, limit_usd FROM budgets
+    WHERE (scope_kind, scope_id) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])))
+""")
+
+MAKE_USAGE = text("""
+    INSERT INTO budget_usage (scope_kind, scope_id, period, period_start)
+    SELECT * FROM unnest(
+        CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[]))
+    ON CONFLICT DO NOTHING
+""")
+
+LOCK_USAGE = text("""
+    SELECT scope_kind, scope_id, period, period_start, reserved_usd, spent_usd FROM budget_usage
+    WHERE (scope_kind, scope_id, period, period_start) IN (SELECT * FROM
+        unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[])))
+    ORDER BY scope_kind, scope_id, period, period_start
+    FOR UPDATE
+""")
+
+WRITE_USAGE = text("""
+    UPDATE budget_usage SET reserved_usd = changed.reserved, spent_usd = changed.spent
+    FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[]),
+                CAST(:reserved AS numeric[]), CAST(:spent AS numeric[]))
+        AS changed(scope_kind, scope_id, period, period_start, reserved, spent)
+    WHERE budget_usage.scope_kind = changed.scope_kind AND budget_usage.scope_id = changed.scope_id
+      AND budget_usage.period = changed.period AND budget_usage.period_start = changed.period_start
+""")
+
+
+def _columns(keys: Sequence[UsageKey]) -> dict[str, list[Any]]:
+    return {
+        "kinds": [key.scope_kind for key in keys],
+        "ids": [key.scope_id for key in keys],
+        "periods": [key.period for key in keys],
+        "starts": [key.period_start for key in keys],
+    }
+
+
+def read_limits(connection: Connection, scopes: Iterable[tuple[str, str]]) -> dict[tuple[str, str, str], Decimal]:
+    """The limits set for any of `scopes` (kind, id), by (kind, id, period)."""
+    listed = sorted(set(scopes))
+    rows = connection.execute(LIMITS, {"kinds": [kind for kind, _ in listed], "ids": [name for _, name in listed]})
+    return {(row.scope_kind, row.scope_id, row.period): row.limit_usd for row in rows}
+
+
+def lock_usage(
+    connection: Connection, keys: Iterable[UsageKey], limits: dict[tuple[str, str, str], Decimal]
+) -> dict[UsageKey, Usage]:
+    """The rows of `keys`, made where missing and locked in a fixed order until the transaction ends."""
+    ordered = sorted(set(keys))
+    if not ordered:
+        return {}
+    found = connection.execute(LOCK_USAGE, _columns(ordered)).all()
+    if len(found) < len(ordered):
+        connection.execute(MAKE_USAGE, _columns(ordered))
+        found = connection.execute(LOCK_USAGE, _columns(ordered)).all()
+    return {
+        UsageKey(*row[:4]): Usage(limits.get((row[0], row[1], row[2])), row.reserved_usd, row.spent_usd)
+        for row in found
+    }
+
+
+def write_usage(connection: Connection, usage: dict[UsageKey, Usage]) -> None:
+    """What `usage` holds is on its rows, which the caller has locked."""
+    if not usage:
+        return
+    keys = list(usage)
+    money = {
+        "reserved": [usage[key].reserved_usd for key in keys],
+        "spent": [usage[key].spent_usd for key in keys],
+    }
+    connection.execute(WRITE_USAGE, _columns(keys) | money)

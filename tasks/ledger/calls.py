@@ -1,0 +1,287 @@
+"""Calling a model: the functions the rest of Headrace, and its users, call.
+
+Every call goes through the ledger: recorded before it is made, reserved against budgets, replayed
+for nothing where the same call was answered before. Inside a run the call belongs to it; outside,
+`project` (or `HEADRACE_PROJECT`) says where it is counted.
+
+    >>> answer = await complete("Say hello.", model="gpt-4o-mini")
+    >>> answer.text, answer.cost_usd, answer.request_id
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from schemas.calls import (
+    ChatCall,
+    ChatParameters,
+    CostEstimate,
+    CostSource,
+    EmbeddingCall,
+    Message,
+    Usage,
+)
+from schemas.errors import AnswerRejected, BadInput
+from schemas.settings import ModelRole
+from tasks.ledger.gateway import CallOutcome, answer_call, estimate_call
+from tasks.ledger.scope import CallScope, current_scope
+from tasks.ledger.session import Ledger, open_ledger
+
+T = TypeVar("T", bound=BaseModel)
+Prompt = str | Sequence[Message]
+REPAIR_ROUNDS = 2
+
+
+class Completion(BaseModel):
+    """A model's answer and what it cost; `request_id` is what feedback refers to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    request_id: UUID
+    model: str
+    answered_model: str
+    finish_reason: str | None
+    usage: Usage | None
+    cost_usd: Decimal | None
+    cost_source: CostSource
+    replayed: bool
+    latency_ms: int
+
+
+class StructuredCompletion(BaseModel, Generic[T]):
+    """An answer that fits its schema; `rounds` holds every try, the last one is the answer's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: T
+    rounds: tuple[Completion, ...]
+
+    @property
+    def request_id(self) -> UUID:
+        """The request whose answer was accepted."""
+        return self.rounds[-1].request_id
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Cost of all rounds; None when any of them is unknown."""
+        costs = [item.cost_usd for item in self.rounds]
+        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+
+
+class Embeddings(BaseModel):
+    """One vector per text, in order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    vectors: tuple[tuple[float, ...], ...]
+    request_id: UUID
+    model: str
+    cost_usd: Decimal | None
+    cost_source: CostSource
+    replayed: bool
+
+
+async def complete(
+    prompt: Prompt,
+    *,
+    model: str | None = None,
+    role: ModelRole = "chat",
+    parameters: ChatParameters | None = None,
+    project: str | None = None,
+    user: str | None = None,
+    purpose: str | None = None,
+    repetition: int = 0,
+    context: dict[str, Any] | None = None,
+) -> Completion:
+    """The model's answer to `prompt`, paid for at most once.
+
+    Args:
+        prompt: a user message, or the whole conversation.
+        model: LiteLLM name; by default the model set for `role`.
+        user: whose call it is; its answer is replayed for this user only.
+        purpose: what it is for, shown in cost reports.
+        repetition: calls that differ in nothing else are answered anew for each number.
+        context: JSON-ready facts kept with the request.
+
+    Raises:
+        BudgetExceeded: no budget has room; raise it or wait for its next period.
+        ConfigurationError: unknown model or wrong key.
+        RetriesExhausted: the provider failed too often; resume later.
+        BadInput: the provider found the request wrong.
+    """
+    async with open_ledger() as ledger:
+        call = ChatCall(
+            model=model or ledger.settings.model_for(role),
+            messages=_messages(prompt),
+            parameters=parameters or ChatParameters(),
+        )
+        scope = _scope(ledger, project, user, purpose, repetition, context)
+        return _completion(call.model, await answer_call(ledger, call, scope))
+
+
+async def complete_structured(
+    prompt: Prompt,
+    output: type[T],
+    *,
+    model: str | None = None,
+    role: ModelRole = "chat",
+    parameters: ChatParameters | None = None,
+    output_schema: dict[str, Any] | None = None,
+    project: str | None = None,
+    user: str | None = None,
+    purpose: str | None = None,
+    repetition: int = 0,
+    context: dict[str, Any] | None = None,
+) -> StructuredCompletion[T]:
+    """The model's answer as an `output`, validated against the schema that was sent.
+
+    An answer that does not fit is shown to the model with what is wrong, at most twice. Arguments are
+    those of `complete`; `output_schema` narrows the schema of `output` (say, to the ids that exist).
+
+    Raises:
+        AnswerRejected: no answer fitted; the rounds are on record.
+        BudgetExceeded, ConfigurationError, RetriesExhausted, BadInput: as `complete`.
+    """
+    async with open_ledger() as ledger:
+        call = ChatCall(
+            model=model or ledger.settings.model_for(role),
+            messages=_messages(prompt),
+            parameters=parameters or ChatParameters(),
+            output_schema=output_schema or output.model_json_schema(),
+            output_name=re.sub(r"[^A-Za-z0-9_-]", "_", output.__name__)[:64],
+        )
+        scope = _scope(ledger, project, user, purpose, repetition, context)
+        return await _until_it_fits(ledger, call, scope, output)
+
+
+async def _until_it_fits(ledger: Ledger, call: ChatCall, scope: CallScope, output: type[T]) -> StructuredCompletion[T]:
+    rounds: list[Completion] = []
+    while True:
+        rounds.append(_completion(call.model, await answer_call(ledger, call, scope)))
+        try:
+            value = parse_answer(rounds[-1].text, output)
+        except ValidationError as error:
+            problem = _problem(error, rounds[-1])
+            if len(rounds) > REPAIR_ROUNDS:
+                raise AnswerRejected(
+                    f"{call.model} did not give a valid {output.__name__} in {len(rounds)} rounds: {problem}",
+                    requests=[str(item.request_id) for item in rounds],
+                ) from None
+            call = call.model_copy(update={"messages": call.messages + _repair(rounds[-1].text, problem)})
+            continue
+        return StructuredCompletion[output](value=value, rounds=tuple(rounds))  # type: ignore[valid-type]
+
+
+def parse_answer(text: str, output: type[T]) -> T:
+    """`text` as an `output`; a Markdown fence around the JSON is overlooked.
+
+    Raises:
+        ValidationError: it is no JSON or does not fit.
+    """
+    fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", text, re.DOTALL)
+    return output.model_validate_json(fenced[1] if fenced else text.strip())
+
+
+def _problem(error: ValidationError, answer: Completion) -> str:
+    """What is wrong with the answer, in one line, without its text."""
+    if answer.finish_reason == "length":
+        return "the answer was cut off at the token limit; it must be shorter"
+    faults = [f"{'.'.join(str(part) for part in fault['loc']) or 'answer'}: {fault['msg']}" for fault in error.errors()]
+    return "; ".join(faults[:5])
+
+
+def _repair(answer: str, problem: str) -> tuple[Message, ...]:
+    return (
+        Message(role="assistant", content=answer),
+        Message(role="user", content=f"That does not fit the schema: {problem}. Answer again, with the JSON only."),
+    )
+
+
+async def embed(
+    texts: Sequence[str],
+    *,
+    model: str | None = None,
+    dimensions: int | None = None,
+    project: str | None = None,
+    purpose: str | None = None,
+) -> Embeddings:
+    """One vector per text, in the order of `texts`, as one request.
+
+    Raises:
+        BadInput: there is no text, or one of them is empty.
+        BudgetExceeded, ConfigurationError, RetriesExhausted: as `complete`.
+    """
+    if not texts or not all(text.strip() for text in texts):
+        raise BadInput("every text to embed must have at least one character that is no white space")
+    async with open_ledger() as ledger:
+        name = model or ledger.settings.model_for("embedding")
+        call = EmbeddingCall(model=name, texts=tuple(texts), dimensions=dimensions)
+        outcome = await answer_call(ledger, call, _scope(ledger, project, None, purpose, 0, None))
+        return Embeddings(
+            vectors=outcome.reply.vectors or (),
+            request_id=outcome.request_id,
+            model=name,
+            cost_usd=outcome.cost_usd,
+            cost_source=outcome.cost_source,
+            replayed=outcome.replayed,
+        )
+
+
+async def estimate_cost(
+    prompt: Prompt, *, model: str | None = None, role: ModelRole = "chat", parameters: ChatParameters | None = None
+) -> CostEstimate:
+    """What `complete(prompt, …)` can cost at worst; `usd` is None where no price is known."""
+    async with open_ledger() as ledger:
+        name = model or ledger.settings.model_for(role)
+        call = ChatCall(model=name, messages=_messages(prompt), parameters=parameters or ChatParameters())
+        return await estimate_call(ledger, call, await ledger.providers.describe(name))
+
+
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message(role="user", content=prompt),)
+    return tuple(prompt)
+
+
+def _scope(
+    ledger: Ledger,
+    project: str | None,
+    user: str | None,
+    purpose: str | None,
+    repetition: int,
+    context: dict[str, Any] | None,
+) -> CallScope:
+    """The scope of the run in progress, or of none, with what the caller says on top."""
+    scope = current_scope.get() or CallScope(project=ledger.settings.project)
+    return replace(
+        scope,
+        project=project or scope.project,
+        user=user or scope.user,
+        purpose=purpose or scope.purpose,
+        context=context or scope.context,
+        repetition=repetition,
+    )
+
+
+def _completion(model: str, outcome: CallOutcome) -> Completion:
+    reply = outcome.reply
+    return Completion(
+        text=reply.text,
+        request_id=outcome.request_id,
+        model=model,
+        answered_model=reply.model,
+        finish_reason=reply.finish_reason,
+        usage=reply.usage,
+        cost_usd=outcome.cost_usd,
+        cost_source=outcome.cost_source,
+        replayed=outcome.replayed,
+        latency_ms=outcome.latency_ms,
+    )

@@ -1,0 +1,265 @@
+"""The one way a model is called: claimed, reserved, made, settled.
+
+The order of one call, each step durable before the next begins:
+
+1. claim the call's key, write its row and reserve its worst case, in one transaction; or find the key
+   answered (replay, nothing is paid), or claimed by somebody else (wait), or the budget without room;
+2. call the provider, once;
+3. settle: answer, usage and cost onto the row, the reservation released, the key answered or free.
+
+A process that dies after 1 leaves a row that others turn into `unknown`, its worst case counted as
+spent. A retry is a new row and begins at 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from blocks.providers.exchange import Exchange
+from blocks.providers.prices import worst_case
+from schemas.calls import CallKind, ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
+from schemas.canonical import content_key, postgres_json
+from schemas.errors import (
+    BudgetExceeded,
+    ConfigurationError,
+    HeadraceError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    RetriesExhausted,
+)
+from schemas.identifiers import new_id
+from tasks.ledger.budgets import ZERO
+from tasks.ledger.operations import (
+    Answered,
+    ClaimedElsewhere,
+    NoRoom,
+    Replay,
+    Reserve,
+    Reserved,
+    UnpricedUnderBudget,
+)
+from tasks.ledger.requests import forget_answer, read_stored_answer, replay_columns
+from tasks.ledger.retries import RetryPolicy
+from tasks.ledger.scope import CallScope
+from tasks.ledger.session import Ledger
+from tasks.ledger.settlement import Settlement
+from tasks.ledger.workers import bury_dead_workers
+
+FIRST_POLL_SECONDS = 0.02
+LONGEST_POLL_SECONDS = 0.5
+BURY_SECONDS = 2.0
+"""While waiting for others: how often to see whether they still live."""
+
+Call = ChatCall | EmbeddingCall
+
+
+@dataclass(frozen=True)
+class CallOutcome:
+    """An answer with its record.
+
+    Attributes:
+        request_id: row of `llm_requests` of this use of the answer; feedback refers to it.
+        replayed: the answer was stored; nothing was paid for this use.
+        cost_usd: what this use cost; None when unknown.
+        latency_ms: of the provider, also when replayed.
+    """
+
+    request_id: UUID
+    reply: ProviderReply
+    replayed: bool
+    cost_usd: Decimal | None
+    cost_source: CostSource
+    latency_ms: int
+
+
+def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
+    """SHA-256 over everything the answer depends on and the scope in which it may be replayed."""
+    return content_key(
+        {
+            "kind": kind_of(call),
+            "call": call,
+            "endpoint": model.identity,
+            "project": scope.project,
+            "user": scope.user,
+            "repetition": scope.repetition,
+            "nonce": scope.nonce,
+        }
+    )
+
+
+def kind_of(call: Call) -> CallKind:
+    """The kind of request a call makes."""
+    return "chat" if isinstance(call, ChatCall) else "embedding"
+
+
+async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutcome:
+    """The call is answered, from the ledger or by the provider, and on record either way.
+
+    Raises:
+        BudgetExceeded: a budget has no room; nothing was spent.
+        ConfigurationError: unknown model, wrong key, or no known price under a budget.
+        RetriesExhausted: the provider failed as often as the policy allows.
+        BadInput: the provider found the request wrong.
+    """
+    model = await ledger.providers.describe(call.model)
+    flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
+    async with ledger.flights.turn(flight.key):
+        return await flight.answer()
+
+
+async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEstimate:
+    """What the call can cost at worst."""
+    input_tokens = await ledger.providers.count_tokens(call)
+    output_tokens = call.parameters.max_tokens if isinstance(call, ChatCall) else 0
+    usd = ZERO if model.local else worst_case(call.model, model.provider, input_tokens, output_tokens)
+    source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
+    return CostEstimate(
+        model=call.model, input_tokens=input_tokens, max_output_tokens=output_tokens, usd=usd, source=source
+    )
+
+
+class _Flight:
+    """One call on its way through the ledger."""
+
+    def __init__(self, ledger: Ledger, call: Call, scope: CallScope, model: ModelInfo, estimate: CostEstimate) -> None:
+        self.ledger = ledger
+        self.call = call
+        self.scope = scope
+        self.model = model
+        self.estimate = estimate
+        self.key = call_key(call, model, scope)
+
+    async def answer(self) -> CallOutcome:
+        """The one layer of retries: each attempt is claimed, reserved and settled by itself."""
+        settings = self.ledger.settings
+        policy = RetryPolicy(settings.retry_attempts, settings.retry_seconds)
+        began = time.monotonic()
+        attempt = 1
+        while True:
+            try:
+                return await self._attempt(attempt)
+            except (RateLimited, ProviderUnavailable, ProviderTimeout) as error:
+                pause = policy.pause(attempt, time.monotonic() - began, error)
+                if pause is None:
+                    raise RetriesExhausted(
+                        f"{self.call.model} failed {attempt} times, last: {error}", attempts=attempt, last=error.code
+                    ) from error
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _attempt(self, attempt: int) -> CallOutcome:
+        async with self.ledger.flights.slot():
+            while True:
+                outcome = await self._reserve(attempt)
+                if isinstance(outcome, Reserved):
+                    return await self._ask(outcome)
+                replayed = await self._replay(outcome.request_id)
+                if replayed is not None:
+                    return replayed
+
+    async def _reserve(self, attempt: int) -> Reserved | Answered:
+        """The call is claimed and its worst case reserved, or the key is answered; waits for either."""
+        request = Reserve(
+            self._row(attempt),
+            self.estimate.usd,
+            self.ledger.settings.budget_timezone,
+            unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
+        )
+        pause, looked = FIRST_POLL_SECONDS, time.monotonic()
+        while True:
+            outcome = await self.ledger.recorder.record(request)
+            match outcome:
+                case Reserved() | Answered():
+                    return outcome
+                case NoRoom(may_fit_later=False):
+                    raise _refusal(outcome, self.estimate)
+                case UnpricedUnderBudget(key=budget):
+                    raise ConfigurationError(
+                        f"no price is known for {self.call.model} and the {budget.scope_kind} {budget.scope_id!r} has "
+                        f"a budget: name the model in HEADRACE_ALLOW_UNPRICED to call it all the same",
+                        model=self.call.model,
+                    )
+            abandoned = isinstance(outcome, ClaimedElsewhere) and outcome.abandoned
+            if abandoned or time.monotonic() - looked > BURY_SECONDS:
+                await bury_dead_workers(self.ledger.engine, self.ledger.worker.id)
+                looked = time.monotonic()
+            await self.ledger.flights.settlement(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 1.6, LONGEST_POLL_SECONDS)
+
+    async def _ask(self, reserved: Reserved) -> CallOutcome:
+        """The provider is called once and the outcome settled, whatever it is."""
+        exchange = Exchange()
+        began = time.monotonic()
+        seconds = self.ledger.settings.call_timeout_seconds
+        try:
+            if isinstance(self.call, ChatCall):
+                reply = await self.ledger.providers.chat(self.call, timeout_seconds=seconds, exchange=exchange)
+            else:
+                reply = await self.ledger.providers.embed(self.call, timeout_seconds=seconds, exchange=exchange)
+        except HeadraceError as error:
+            await self.ledger.recorder.record(self._settlement(reserved, exchange).failure(error, began))
+            self.ledger.flights.note_settlement()
+            raise
+        except BaseException as error:  # cancelled, or a defect: the provider may have been asked
+            self.ledger.recorder.record_soon(self._settlement(reserved, exchange).failure(error, began))
+            raise
+        settle = self._settlement(reserved, exchange).success(reply, began)
+        await self.ledger.recorder.record(settle)
+        self.ledger.flights.note_settlement()
+        row = settle.row
+        return CallOutcome(reserved.request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
+
+    def _settlement(self, reserved: Reserved, exchange: Exchange) -> Settlement:
+        return Settlement(self.call, self.model, self.estimate, self.key, self.ledger.worker.id, reserved, exchange)
+
+    def _row(self, attempt: int) -> dict[str, Any]:
+        """What is known of the request before it is made."""
+        scope = self.scope
+        return {
+            "id": new_id(),
+            "run_id": scope.run_id,
+            "step_id": scope.step_id,
+            "worker_id": self.ledger.worker.id,
+            "answer_key": self.key,
+            "attempt": attempt,
+            "project": scope.project,
+            "user_id": scope.user,
+            "kind": kind_of(self.call),
+            "purpose": scope.purpose,
+            "provider": self.model.provider,
+            "model": self.call.model,
+            "request": postgres_json(self.call.model_dump(mode="json", exclude_none=True)),
+            "status": "reserved",
+            "cost_source": self.estimate.source,
+            "context": postgres_json(scope.context) if scope.context else None,
+        }
+
+    async def _replay(self, request_id: UUID) -> CallOutcome | None:
+        """The stored answer, used once more for nothing; None when it is no longer kept."""
+        stored = await read_stored_answer(self.ledger.engine, request_id)
+        if stored is None:
+            await forget_answer(self.ledger.engine, self.key)
+            return None
+        row = self._row(attempt=1) | replay_columns(stored)
+        self.ledger.recorder.record_soon(Replay(row))
+        return CallOutcome(row["id"], stored.reply, True, ZERO, stored.cost_source, stored.latency_ms)
+
+
+def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:
+    key = outcome.key
+    return BudgetExceeded(
+        f"the {key.period} budget of {key.scope_kind} {key.scope_id!r} is {outcome.limit_usd:f} USD with "
+        f"{outcome.spent_usd:f} spent: a call of up to {estimate.usd or ZERO:f} USD does not fit",
+        scope_kind=key.scope_kind,
+        scope_id=key.scope_id,
+        period=key.period,
+        limit_usd=str(outcome.limit_usd),
+        spent_usd=str(outcome.spent_usd),
+    )

@@ -1,0 +1,266 @@
+"""Runs: one subject worked on by one flow, resumable, with one attempt at a time that counts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blocks.database import database_errors, dump_json
+from schemas.canonical import postgres_json
+from schemas.errors import HeadraceError, LeaseLost, NotFound, RunBusy
+from schemas.identifiers import new_id
+from tasks.ledger.flights import Flights
+from tasks.ledger.rows import insert_rows
+from tasks.ledger.scope import CallScope, current_scope
+from tasks.ledger.session import Ledger, open_ledger
+from tasks.ledger.workers import bury_dead_workers
+
+log = logging.getLogger(__name__)
+
+current_run: ContextVar[Run | None] = ContextVar("headrace_run", default=None)
+resuming: ContextVar[UUID | None] = ContextVar("headrace_resuming", default=None)
+"""Set by `run_flow(…, resume=RUN)`: the next run opened is this one, continued."""
+
+
+class StoredStep(BaseModel):
+    """A step of an earlier attempt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    key: str
+    status: str
+    output: dict[str, Any] | None
+
+
+@dataclass
+class Run:
+    """A run in progress in this process.
+
+    Attributes:
+        result: set by the flow; stored when it ends well.
+        steps: steps of earlier attempts, by key.
+    """
+
+    id: UUID
+    attempt_id: UUID
+    flow: str
+    project: str
+    subject: str
+    ledger: Ledger
+    user: str | None = None
+    nonce: str | None = None
+    result: dict[str, Any] | None = None
+    steps: dict[str, StoredStep] = field(default_factory=dict)
+    turns: Flights = field(default_factory=lambda: Flights(1))
+    ordinal: int = 0
+
+    def next_ordinal(self) -> int:
+        """The place of the next step, counted from 1 over all attempts."""
+        self.ordinal += 1
+        return self.ordinal
+
+
+class RunRequest(BaseModel):
+    """What is asked of a new run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flow: str
+    subject: str
+    project: str
+    parameters: dict[str, Any]
+    variant: str = ""
+    user: str | None = None
+    fresh: bool = False
+    prefect_flow_run_id: UUID | None = None
+
+
+@asynccontextmanager
+async def open_run(request: RunRequest) -> AsyncIterator[Run]:
+    """A run for the flow to work in, its outcome recorded when the block is left.
+
+    A new run, unless this is a resume or Prefect's retry of the same flow run: then the earlier run goes
+    on, its finished steps replayed.
+
+    Raises:
+        RunBusy: the run to resume is being worked on by a live process.
+        NotFound: there is no run to resume with that id.
+    """
+    async with open_ledger() as ledger:
+        run = await _begin(ledger, request)
+        run_token, scope_token = current_run.set(run), current_scope.set(_scope_of(run))
+        log.info("run %s: %s", run.id, run.subject)
+        try:
+            yield run
+        except HeadraceError as error:
+            error.details.setdefault("run_id", str(run.id))
+            await _end(run, "failed", {"code": error.code, "message": str(error), "details": error.details})
+            raise
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            await asyncio.shield(_end(run, "cancelled", {"code": "cancelled", "message": "interrupted"}))
+            log.warning("run %s was interrupted; `headrace resume %s` goes on with it", run.id, run.id)
+            raise
+        except Exception as error:
+            log.exception("run %s ended by a defect", run.id)
+            message = f"unexpected {type(error).__name__}; the log has its traceback"
+            await _end(run, "failed", {"code": "internal", "message": message})
+            raise
+        else:
+            await _end(run, "completed", None)
+        finally:
+            current_run.reset(run_token)
+            current_scope.reset(scope_token)
+
+
+def _scope_of(run: Run) -> CallScope:
+    return CallScope(project=run.project, user=run.user, run_id=run.id, nonce=run.nonce)
+
+
+async def _begin(ledger: Ledger, request: RunRequest) -> Run:
+    resumed = resuming.get()
+    resuming.set(None)
+    if resumed is None and request.prefect_flow_run_id is not None:
+        resumed = await _run_of_flow_run(ledger.engine, request)
+    if resumed is None:
+        return await _create(ledger, request)
+    await bury_dead_workers(ledger.engine, ledger.worker.id)
+    with database_errors():
+        async with ledger.engine.begin() as connection:
+            return await connection.run_sync(_take_over, ledger, resumed, request)
+
+
+async def _create(ledger: Ledger, request: RunRequest) -> Run:
+    run_id, attempt_id = new_id(), new_id()
+    nonce = str(new_id()) if request.fresh else None
+    row = {
+        "id": run_id,
+        "flow": request.flow,
+        "project": request.project,
+        "subject": request.subject,
+        "variant": request.variant,
+        "parameters": postgres_json(request.parameters),
+        "nonce": nonce,
+        "attempt_id": attempt_id,
+    }
+    with database_errors():
+        async with ledger.engine.begin() as connection:
+            await connection.run_sync(insert_rows, "runs", [row])
+            await connection.run_sync(_record_attempt, ledger, run_id, attempt_id, request.prefect_flow_run_id)
+    return Run(run_id, attempt_id, request.flow, request.project, request.subject, ledger, request.user, nonce)
+
+
+def _record_attempt(
+    connection: Connection, ledger: Ledger, run_id: UUID, attempt_id: UUID, flow_run_id: UUID | None
+) -> None:
+    row = {
+        "id": attempt_id,
+        "run_id": run_id,
+        "worker_id": ledger.worker.id,
+        "prefect_flow_run_id": flow_run_id,
+    }
+    insert_rows(connection, "run_attempts", [row])
+
+
+_OF_FLOW_RUN = text("""
+    SELECT runs.id FROM runs JOIN run_attempts ON run_attempts.run_id = runs.id
+    WHERE run_attempts.prefect_flow_run_id = :flow_run AND runs.flow = :flow AND runs.subject = :subject
+      AND runs.variant = :variant
+    ORDER BY runs.id LIMIT 1
+""")
+
+
+async def _run_of_flow_run(engine: AsyncEngine, request: RunRequest) -> UUID | None:
+    """The run that an earlier try of the same Prefect flow run began for this subject."""
+    sought = {
+        "flow_run": request.prefect_flow_run_id,
+        "flow": request.flow,
+        "subject": request.subject,
+        "variant": request.variant,
+    }
+    with database_errors():
+        async with engine.connect() as connection:
+            found: UUID | None = (await connection.execute(_OF_FLOW_RUN, sought)).scalar()
+    return found
+
+
+_LOCK_RUN = text("""
+    SELECT runs.*, run_attempts.worker_id, workers.pid, workers.host,
+           workers.lease_until >= clock_timestamp() AS alive
+    FROM runs
+    LEFT JOIN run_attempts ON run_attempts.id = runs.attempt_id AND run_attempts.ended_at IS NULL
+    LEFT JOIN workers ON workers.id = run_attempts.worker_id
+    WHERE runs.id = :run FOR UPDATE OF runs
+""")
+_SUPERSEDE = text("""
+    UPDATE run_attempts SET ended_at = clock_timestamp(), outcome = 'crashed' WHERE run_id = :run AND ended_at IS NULL
+""")
+_HAND_OVER = text("""
+    UPDATE runs SET attempt_id = :attempt, status = 'running', error = NULL, completed_at = NULL WHERE id = :run
+""")
+_STEPS = text("SELECT id, key, status, output FROM steps WHERE run_id = :run")
+
+
+def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: RunRequest) -> Run:
+    """The run is this worker's from now on; late writes of the attempt before are fenced off."""
+    row = connection.execute(_LOCK_RUN, {"run": run_id}).first()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}", run_id=str(run_id))
+    if row.alive and row.worker_id != ledger.worker.id:
+        raise RunBusy(f"run {run_id} is being worked on by process {row.pid} of {row.host}", run_id=str(run_id))
+    attempt_id = new_id()
+    connection.execute(_SUPERSEDE, {"run": run_id})
+    connection.execute(_HAND_OVER, {"run": run_id, "attempt": attempt_id})
+    _record_attempt(connection, ledger, run_id, attempt_id, request.prefect_flow_run_id)
+    steps = {step.key: StoredStep(**step._mapping) for step in connection.execute(_STEPS, {"run": run_id})}
+    return Run(
+        id=run_id,
+        attempt_id=attempt_id,
+        flow=row.flow,
+        project=row.project,
+        subject=row.subject,
+        ledger=ledger,
+        user=request.user,
+        nonce=row.nonce,
+        result=row.result,
+        steps=steps,
+        ordinal=len(steps),
+    )
+
+
+_END_RUN = text("""
+    UPDATE runs SET status = :status, error = CAST(:error AS jsonb), completed_at = clock_timestamp(),
+        result = coalesce(CAST(:result AS jsonb), result),
+        cost_usd = (SELECT coalesce(sum(CASE status WHEN 'unknown' THEN reserved_usd ELSE cost_usd END), 0)
+                    FROM llm_requests WHERE run_id = :run)
+    WHERE id = :run AND attempt_id = :attempt
+""")
+_END_ATTEMPT = text("UPDATE run_attempts SET ended_at = clock_timestamp(), outcome = :status WHERE id = :attempt")
+
+
+async def _end(run: Run, status: str, error: dict[str, Any] | None) -> None:
+    """The run's outcome is on record, unless another attempt has taken it over."""
+    values = {
+        "run": run.id,
+        "attempt": run.attempt_id,
+        "status": status,
+        "error": dump_json(postgres_json(error)) if error else None,
+        "result": dump_json(postgres_json(run.result)) if run.result else None,
+    }
+    await run.ledger.recorder.close()
+    with database_errors():
+        async with run.ledger.engine.begin() as connection:
+            written = await connection.execute(_END_RUN, values)
+            await connection.execute(_END_ATTEMPT, values)
+    if written.rowcount == 0 and status == "completed":
+        raise LeaseLost("another attempt has taken this run over; its record is the one that counts")

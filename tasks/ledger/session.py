@@ -1,0 +1,116 @@
+"""An open ledger: the database, this worker, the recorder and the providers of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from blocks.database import create_async_database, create_database, migrate, normal_url, require_current_schema
+from blocks.database import schema_revision as read_revision
+from schemas.settings import Settings, get_settings
+from schemas.tables.base import SCHEMA_REVISION
+from tasks.ledger.flights import Flights
+from tasks.ledger.recorder import Recorder
+from tasks.ledger.workers import Worker
+
+if TYPE_CHECKING:
+    from blocks.embedded.stack import EmbeddedStack
+    from blocks.providers.registry import Providers
+    from sqlalchemy.engine import URL
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_current: ContextVar[Ledger | None] = ContextVar("headrace_ledger", default=None)
+
+
+class Ledger:
+    """What calls and steps need, of one event loop; made by `open_ledger`.
+
+    Attributes:
+        engine: SQLAlchemy engine on the ledger's database.
+        recorder: the way to write; reads go through `engine`.
+        worker: this process, whose lease covers what it holds.
+        providers: the models' endpoints.
+        flights: calls of this process in flight, by key.
+    """
+
+    def __init__(self, settings: Settings, engine: AsyncEngine, providers: Providers) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.providers = providers
+        self.recorder = Recorder(engine)
+        self.worker = Worker(
+            engine, lease_seconds=settings.lease_seconds, renewal_seconds=settings.lease_renewal_seconds
+        )
+        self.flights = Flights(settings.parallel_calls)
+        self.loop = asyncio.get_running_loop()
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings | None = None) -> AsyncIterator[Ledger]:
+    """The ledger of this event loop, opened where none is open yet and closed by whoever opened it.
+
+    Raises:
+        ConfigurationError: the database's schema is not the one needed; the message names the command.
+        DatabaseUnavailable: Postgres cannot be reached.
+    """
+    present = _current.get()
+    if present is not None and present.loop is asyncio.get_running_loop():
+        yield present
+        return
+    chosen = settings or get_settings()
+    async with AsyncExitStack() as resources:
+        ledger = await _enter(chosen, resources)
+        _current.set(ledger)
+        resources.callback(_current.set, present)
+        yield ledger
+
+
+async def _enter(settings: Settings, resources: AsyncExitStack) -> Ledger:
+    from blocks.embedded.stack import EmbeddedStack
+    from blocks.providers.registry import Providers
+
+    stack = EmbeddedStack(
+        settings.home,
+        settings.cache,
+        idle_minutes=settings.idle_minutes,
+        local_model=settings.local_model,
+        local_context=settings.local_context,
+    )
+    await asyncio.to_thread(resources.enter_context, stack)
+    url = await asyncio.to_thread(ready_database, settings, stack)
+    engine = create_async_database(url)
+    resources.push_async_callback(engine.dispose)
+    providers = await resources.enter_async_context(Providers(settings, stack))
+    ledger = Ledger(settings, engine, providers)
+    await ledger.worker.start()
+    resources.push_async_callback(ledger.worker.stop)
+    resources.push_async_callback(ledger.recorder.close)
+    return ledger
+
+
+def ready_database(settings: Settings, stack: EmbeddedStack) -> URL:
+    """URL of a database with the schema needed; only the embedded one is migrated without being asked.
+
+    Raises:
+        ConfigurationError: `DATABASE_URL` has no or an old schema.
+        DatabaseUnavailable: it cannot be reached.
+    """
+    if settings.database_url is None:
+        url = normal_url(stack.database_url("headrace"))
+        engine = create_database(url)
+        try:
+            if read_revision(engine) != SCHEMA_REVISION:
+                migrate(engine)
+        finally:
+            engine.dispose()
+        return url
+    url = normal_url(settings.database_url.get_secret_value())
+    engine = create_database(url)
+    try:
+        require_current_schema(engine)
+    finally:
+        engine.dispose()
+    return url

@@ -1,0 +1,126 @@
+"""Workers: the processes that write, each with a lease that says it is alive.
+
+One lease covers all a process holds: the runs it works on and the keys it is answering. It is
+renewed every few seconds; only when it has run out, or its process is known to be dead, may others
+take over what it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blocks.database import database_errors
+from blocks.processes import ProcessIdentity, is_dead, this_process
+from schemas.errors import DatabaseUnavailable
+from schemas.identifiers import new_id
+from tasks.ledger.budgets import ZERO, UsageKey, lock_usage, write_usage
+
+_REGISTER = text("""
+    INSERT INTO workers (id, host, pid, process_started, lease_until)
+    VALUES (:id, :host, :pid, :started, clock_timestamp() + make_interval(secs => :lease))
+""")
+_RENEW = text("""
+    UPDATE workers SET lease_until = clock_timestamp() + make_interval(secs => :lease) WHERE id = :id
+""")
+_END_LEASES = text("UPDATE workers SET lease_until = '-infinity' WHERE id = ANY(:ids)")
+_HOLDING = text("""
+    SELECT id, host, pid, process_started FROM workers
+    WHERE lease_until >= clock_timestamp() AND host = :host AND id <> :me
+""")
+
+
+class Worker:
+    """This process in the ledger, for as long as it is entered."""
+
+    def __init__(self, engine: AsyncEngine, *, lease_seconds: float, renewal_seconds: float) -> None:
+        self.id: UUID = new_id()
+        self._engine = engine
+        self._lease_seconds = lease_seconds
+        self._renewal_seconds = renewal_seconds
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """The worker is on record, its lease renewed from now on."""
+        me = this_process()
+        row = {"id": self.id, "host": me.host, "pid": me.pid, "started": me.started, "lease": self._lease_seconds}
+        with database_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(_REGISTER, row)
+        self._heartbeat = asyncio.create_task(self._renew(), name="ledger-heartbeat")
+
+    async def stop(self) -> None:
+        """The lease is over: whatever is left may be taken over at once."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._heartbeat
+        with contextlib.suppress(DatabaseUnavailable), database_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(_END_LEASES, {"ids": [self.id]})
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._renewal_seconds)
+            with contextlib.suppress(DatabaseUnavailable), database_errors():
+                async with self._engine.begin() as connection:
+                    await connection.execute(_RENEW, {"id": self.id, "lease": self._lease_seconds})
+
+
+async def bury_dead_workers(engine: AsyncEngine, me: UUID) -> int:
+    """Leases of processes of this host that no longer exist are over; returns how many requests were given up.
+
+    What a dead worker had in flight becomes `unknown`: the provider may have charged for it, so its
+    worst case counts as spent. Its claims are free.
+    """
+    host = this_process().host
+    with database_errors():
+        async with engine.begin() as connection:
+            holding = (await connection.execute(_HOLDING, {"host": host, "me": me})).all()
+            gone = [row.id for row in holding if is_dead(ProcessIdentity(row.host, row.pid, row.process_started))]
+            if gone:
+                await connection.execute(_END_LEASES, {"ids": gone})
+        async with engine.begin() as connection:
+            return await connection.run_sync(give_up_abandoned)
+
+
+_ABANDONED = text("""
+    SELECT llm_requests.id, llm_requests.budget_scopes FROM llm_requests
+    JOIN workers ON workers.id = llm_requests.worker_id AND workers.lease_until < clock_timestamp()
+    WHERE llm_requests.status = 'reserved'
+""")
+_GIVE_UP = text("""
+    UPDATE llm_requests SET status = 'unknown', completed_at = clock_timestamp(),
+        error_class = 'WorkerLost', error_message = 'the calling process ended before the outcome was recorded'
+    WHERE id = ANY(:ids) AND status = 'reserved'
+    RETURNING id, budget_scopes, reserved_usd
+""")
+_FREE_CLAIMS = text("""
+    DELETE FROM answers USING workers
+    WHERE workers.id = answers.worker_id AND answers.status = 'claimed' AND workers.lease_until < clock_timestamp()
+""")
+
+
+def give_up_abandoned(connection: Connection) -> int:
+    """Requests in flight of workers whose lease is over are `unknown`, their claims free."""
+    found = connection.execute(_ABANDONED).all()
+    if found:
+        # Budget rows first, then requests: the order of every transaction of the ledger.
+        usage = lock_usage(connection, {key for row in found for key in _keys(row.budget_scopes)}, {})
+        given_up = connection.execute(_GIVE_UP, {"ids": [row.id for row in found]}).all()
+        for row in given_up:
+            for key in _keys(row.budget_scopes):
+                usage[key].reserved_usd -= row.reserved_usd or ZERO
+                usage[key].spent_usd += row.reserved_usd or ZERO
+        write_usage(connection, usage)
+    connection.execute(_FREE_CLAIMS)
+    return len(found)
+
+
+def _keys(scopes: Sequence[Sequence[str]]) -> list[UsageKey]:
+    return [UsageKey.from_json(parts) for parts in scopes]

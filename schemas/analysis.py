@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -74,13 +74,14 @@ class Amounts(Frozen):
 
 
 class DraftImpact(Frozen):
-    """One effect of the bill; evidence first, so that the claim follows from it."""
+    """One effect of the bill; section and evidence come first, so that the claim follows from them."""
 
-    evidence: list[Citation] = Field(min_length=1, max_length=4)
-    affected: str = Field(max_length=120, description="Who is affected")
+    section: str = Field(description="Title of the section it comes from")
+    evidence: list[Citation] = Field(min_length=1, max_length=3)
+    affected: str = Field(max_length=100, description="The group whose position changes")
+    description: str = Field(max_length=300, description="What changes for that group")
     direction: Direction
-    description: str = Field(max_length=400, description="What changes for them")
-    causality: str = Field(max_length=300, description="Step by step, how the provision leads to that")
+    causality: str = Field(max_length=240, description="Why: the provision, what it makes people do, what follows")
     confidence: float = Field(ge=0, le=1)
     amounts: Amounts | None = None
 
@@ -89,7 +90,7 @@ class DraftAnalysis(Frozen):
     """A model's reading of a bill or of a group of its sections."""
 
     impacts: list[DraftImpact] = Field(max_length=12)
-    summary: str = Field(max_length=900)
+    summary: str = Field(max_length=600)
 
 
 class DraftSummary(Frozen):
@@ -107,12 +108,15 @@ class Rubric(Frozen):
     clarity: int = Field(ge=1, le=5)
 
 
+Finding = Annotated[str, Field(max_length=240)]
+
+
 class DraftReview(Frozen):
     """A reviewer's findings; the verdict comes last, after what it rests on."""
 
-    factual_errors: list[str] = Field(max_length=8, description="Statements the bill contradicts or does not make")
-    missing_impacts: list[str] = Field(max_length=8, description="Effects of the bill that the analysis leaves out")
-    critique: str = Field(max_length=800)
+    factual_errors: list[Finding] = Field(max_length=5, description="Statements the bill contradicts or never makes")
+    missing_impacts: list[Finding] = Field(max_length=5, description="Effects that the analysis leaves out")
+    critique: str = Field(max_length=400)
     rubric: Rubric
     passed: bool
 

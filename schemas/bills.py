@@ -75,9 +75,10 @@ class Section(Frozen):
         kind: `preamble` (before the first heading), `division` (title, part, article, chapter),
             `section`, `amendment` (a section of another law set out in this bill) or `window`
             (a bill without headings).
-        label: as the bill writes it (`SEC. 3.`, `§ 4.`, `620.2022.`); empty for a preamble.
+        label: as the bill writes it (`SEC. 3.`, `§ 4.`, `620.2022.`); empty for a preamble,
+            `Passage 1` and so on for windows.
         heading: the caption, or the amending instruction that stands in its place; may be empty.
-        body_start: where the text after label and caption begins.
+        body_start: where the text after label and caption begins; the start of the span where there is no caption.
     """
 
     ordinal: int = Field(ge=0)
@@ -154,7 +155,7 @@ class BillKey(Frozen):
     @classmethod
     def _normalise_jurisdiction(cls, value: str) -> str:
         plain = _plain(value)
-        return _JURISDICTIONS.get(plain.replace(".", ""), plain)
+        return _JURISDICTIONS.get(plain, plain)
 
     @field_validator("bill_id")
     @classmethod
@@ -190,13 +191,13 @@ def normalize_bill_id(value: str) -> str:
     A hyphen stays where removing it would join two numbers (`HB 1-23` is not `HB 123`). Text that is
     no letters-and-number id, such as a file name, becomes capitals joined by hyphens.
     """
-    plain = _plain(value)
-    parts = re.fullmatch(r"(\d?[^\W\d_][^\W\d_. ]*(?:[. ]+[^\W\d_]+)*)[\W_]*?0*(\d+)([\W_]*)([^\W_]*)", plain)
+    plain = re.sub(r"[\W_]+", "-", _plain(value)).strip("-")
+    parts = re.fullmatch(r"(\d?[^\W\d_]+(?:-[^\W\d_]+)*)-?0*(\d+)(-?)([^\W_]*)", plain)
     if parts is None:
-        return re.sub(r"[\W_]+", "-", plain).strip("-") or UNKNOWN
+        return plain or UNKNOWN
     letters, number, gap, suffix = parts.groups()
-    joint = "-" if gap and suffix[:1].isdigit() else ""
-    return re.sub(r"[\W_]", "", letters) + number + joint + suffix
+    joint = gap if suffix[:1].isdigit() else ""
+    return letters.replace("-", "") + number + joint + suffix
 
 
 def guess_bill_key(source: str, text: str) -> BillKey:
@@ -263,7 +264,7 @@ MO Missouri, MT Montana, NE Nebraska, NV Nevada, NH New Hampshire, NJ New Jersey
 NY New York, NC North Carolina, ND North Dakota, OH Ohio, OK Oklahoma, OR Oregon, PA Pennsylvania,
 RI Rhode Island, SC South Carolina, SD South Dakota, TN Tennessee, TX Texas, UT Utah, VT Vermont,
 VA Virginia, WA Washington, WV West Virginia, WI Wisconsin, WY Wyoming, DC District of Columbia,
-US United States, US USA, US Federal, US Congress
+US United States, US USA, US U.S., US Federal, US Congress
 """
 _JURISDICTIONS = {
     name.upper(): code for code, _, name in (entry.strip().partition(" ") for entry in _STATES.split(","))

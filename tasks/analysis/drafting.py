@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from schemas.analysis import Reading
-from schemas.bills import SectionPart, Sentence, Span
+from schemas.analysis import DraftAnalysis, Reading
+from schemas.bills import MIN_QUOTE_WORDS, SectionPart, Sentence, Span
 from schemas.calls import ChatParameters, Message, ModelInfo
 from tasks.analysis.grouping import group_sections
 from tasks.analysis.reading import BillText
@@ -34,7 +34,8 @@ GROUP_TOKENS = 12_000
 """Tokens of bill text read at once at most: beyond that models overlook what stands in the middle
 (Liu et al., "Lost in the Middle", TACL 2024)."""
 LISTED_CITES = 200
-"""Up to so many sentences the answer's schema lists every number that may be cited."""
+"""Up to so many sentences the answer's schema lists every number that may be cited: OpenAI takes 1,000 values in a
+schema, llama.cpp's grammar grows with each."""
 
 
 def group_bill(bill: BillText, model: ModelInfo) -> list[list[SectionPart]]:
@@ -95,12 +96,27 @@ def reading_of(answer: StructuredCompletion[Any], step: str, group: Sequence[Sec
     return Reading(request_id=answer.request_id, step=step, spans=spans)
 
 
-def citable_schema(output: type[BaseModel], cites: Sequence[str]) -> dict[str, Any]:
-    """The JSON schema of `output`, in which a citation can only name one of `cites`."""
-    schema = copy.deepcopy(output.model_json_schema())
+def citable(bill: BillText, group: Sequence[SectionPart]) -> list[Sentence]:
+    """The group's sentences that can support a claim: long enough, and not the printed matter before section 1."""
+    long_enough = [
+        sentence
+        for sentence in sentences_of(bill, group)
+        if len(bill.reading(sentence.span).split()) >= MIN_QUOTE_WORDS
+    ]
+    in_sections = [item for item in long_enough if bill.sections[item.section].kind != "preamble"]
+    return in_sections or long_enough or sentences_of(bill, group)
+
+
+def citable_schema(bill: BillText, group: Sequence[SectionPart], extra_cites: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON schema of a draft in which a citation can only name sentences of the group, or `extra_cites`."""
+    schema = copy.deepcopy(DraftAnalysis.model_json_schema())
+    sentences = citable(bill, group)
+    cites = [f"S{sentence.number}" for sentence in sentences] + list(extra_cites)
+    titles = list(dict.fromkeys(bill.section_title(sentence.section) for sentence in sentences))
     cite = schema["$defs"]["Citation"]["properties"]["cite"]
     if len(cites) <= LISTED_CITES:
-        cite["enum"] = list(cites)
+        cite["enum"] = cites
+        schema["$defs"]["DraftImpact"]["properties"]["section"]["enum"] = titles
     else:
         cite["pattern"] = "^[SR][0-9]+$"
     return schema

@@ -17,6 +17,7 @@ import heapq
 import math
 import re
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ MAX_NEAR_CHARACTERS = 4_000
 
 _FIRST_PIECES = 2_000
 _WINDOWS, _BUCKET, _POSITIONS = 4, 16, 3_000
+_FITTING_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,13 @@ def locate(quote: str, bill: NormalizedBill, near: Span | None = None) -> Locate
     inexact quote is the normalised InDel similarity (rapidfuzz's ratio) to the nearest text, 0 to 1.
     """
     words = len(_WORD.findall(quote))
+    if not words:
+        return Located(quote=quote, status="missing")
     pieces = _pieces(quote)
     for masked, key in bill.forms() if pieces else ():
         if places := _places(pieces, bill, masked, key):
             best = min(places, key=lambda span: _distance(span, near)) if near else places[0]
-            return _located(quote, "exact", bill, best, words, 1.0, len(places))
+            return _located(quote, "exact", bill, _with_stop(quote, masked, best), words, 1.0, len(places))
     return _nearest(quote, bill, words)
 
 
@@ -200,17 +204,46 @@ def _nearest(quote: str, bill: NormalizedBill, words: int) -> Located:
 
     index = bill.words
     wanted = _lowered(normalize(quote).text).strip()[:MAX_NEAR_CHARACTERS]
-    score, found = 0.0, Span(start=0, end=0)
+    score, found = 0.0, (0, 0)
     for start, end in _windows(wanted, index):
         alignment = fuzz.partial_ratio_alignment(wanted, index.lowered[start:end], score_cutoff=score)
         if alignment is not None and alignment.score > score:
-            score = alignment.score
-            found = index.normalized.original_span(start + alignment.dest_start, start + alignment.dest_end)
-    span = _widened(bill.masked, found)
+            score, found = alignment.score, (start + alignment.dest_start, start + alignment.dest_end)
+    fitted = _fitted(wanted, index, *found)
+    span = _widened(bill.masked, index.normalized.original_span(*fitted))
+    span = _with_stop(quote, bill.masked, span)
     similarity = fuzz.ratio(wanted, _lowered(normalize(span.of(bill.masked)).text)) / 100
     if similarity < NEAR:
         return Located(quote=quote, status="missing", similarity=round(similarity, 4), words=words)
     return _located(quote, "approximate", bill, span, words, similarity, 0)
+
+
+def _fitted(wanted: str, index: _WordIndex, start: int, end: int) -> tuple[int, int]:
+    """`start:end` grown or shrunk word by word at both ends for as long as it gets more like `wanted`."""
+    from rapidfuzz import fuzz
+
+    count = len(index.starts)
+    first, last = max(0, bisect_right(index.starts, start) - 1), bisect_left(index.starts, end)
+
+    def edges(bounds: tuple[int, int]) -> tuple[int, int]:
+        after = index.starts[bounds[1]] if bounds[1] < count else len(index.lowered)
+        begins = index.starts[bounds[0]]
+        return begins, begins + len(index.lowered[begins:after].rstrip(_TRIMMED))
+
+    def likeness(bounds: tuple[int, int]) -> float:
+        begins, after = edges(bounds)
+        return float(fuzz.ratio(wanted, index.lowered[begins:after]))
+
+    best = (first, last)
+    for _ in range(_FITTING_STEPS):
+        first, last = best
+        nearby = [(first - 1, last), (first, last + 1), (first + 1, last), (first, last - 1)]
+        possible = [bounds for bounds in nearby if 0 <= bounds[0] < bounds[1] <= count]
+        better = max(possible, key=likeness, default=best)
+        if best[0] < best[1] and likeness(better) <= likeness(best):
+            break
+        best = better
+    return edges(best) if best[0] < best[1] else (start, end)
 
 
 def _windows(wanted: str, index: _WordIndex) -> Iterator[tuple[int, int]]:
@@ -251,6 +284,14 @@ def _widened(masked: str, span: Span) -> Span:
     return Span(start=start, end=end)
 
 
+def _with_stop(quote: str, masked: str, span: Span) -> Span:
+    """`span` with the closing punctuation of the bill, where the quote has some too."""
+    closing = _CLOSING.match(masked, span.end)
+    if closing is None or quote.rstrip()[-1:].isalnum():
+        return span
+    return Span(start=span.start, end=closing.end())
+
+
 def _located(
     quote: str, status: str, bill: NormalizedBill, span: Span, words: int, similarity: float, occurrences: int
 ) -> Located:
@@ -284,5 +325,6 @@ _NEGATION_BEFORE = re.compile(r"\b(?:no|not|never|neither|nor)[\s\"'`“‘]+\Z"
 _NEGATION_AFTER = re.compile(r"[\s\"'`”’]+(?:not|never|no)\b", re.IGNORECASE)
 _NUMBER_BEFORE = re.compile(r"\d[.,]?\Z")
 _NUMBER_AFTER = re.compile(r"[.,]?\d")
+_CLOSING = re.compile(r"[.,;:]*(?:''|[\"”’])?[.,;:]*")
 _LAST_TOKEN = re.compile(r"\S+\s*\Z")
 _NEXT_TOKEN = re.compile(r"\s*\S+")

@@ -11,9 +11,9 @@ from tasks.analysis.drafting import (
     PROMPTS,
     SYSTEM,
     ask_about,
+    citable,
     citable_schema,
     reading_of,
-    sentences_of,
 )
 from tasks.analysis.reading import BillText, load_bill
 from tasks.ledger.calls import complete_structured
@@ -37,8 +37,8 @@ async def generate_draft(bill: BillRef, group: list[SectionPart], research: Rese
         loaded = await load_bill(ledger.engine, bill.id)
         least = _least_impacts(loaded, group)
         task = GENERATE.render(results=research.results, least=least, most=MOST_IMPACTS)
-        cites = _cites(loaded, group, research)
-        return await _draft(loaded, group, task, cites, least, model, "generate")
+        results = [f"R{result.number}" for result in research.results]
+        return await _draft(loaded, group, task, results, model, "generate")
 
 
 @step("refine", version="1", prompt=REFINE)
@@ -56,33 +56,21 @@ async def refine_draft(
             most=MOST_IMPACTS,
             **review.model_dump(include={"critique", "factual_errors", "missing_impacts", "overruled_because"}),
         )
-        cites = [f"S{sentence.number}" for sentence in sentences_of(loaded, group)]
-        return await _draft(loaded, group, task, cites, least, model, "refine")
+        return await _draft(loaded, group, task, (), model, "refine")
 
 
 async def _draft(
-    bill: BillText,
-    group: Sequence[SectionPart],
-    task: str,
-    cites: Sequence[str],
-    least: int,
-    model: str,
-    step_name: str,
+    bill: BillText, group: Sequence[SectionPart], task: str, results: Sequence[str], model: str, step_name: str
 ) -> Draft:
-    schema = citable_schema(DraftAnalysis, cites)
-    schema["properties"]["impacts"] |= {"minItems": least, "maxItems": MOST_IMPACTS}
+    schema = citable_schema(bill, group, results)
+    schema["properties"]["impacts"] |= {"minItems": _least_impacts(bill, group), "maxItems": MOST_IMPACTS}
     answer = await ask_about(bill, group, task, DraftAnalysis, model, output_schema=schema)
     return Draft(analysis=answer.value, readings=[reading_of(answer, step_name, group)])
 
 
 def _least_impacts(bill: BillText, group: Sequence[SectionPart]) -> int:
-    """One impact for a group of one section, two for several."""
-    return min(2, len({part.section for part in group if len(part.span.of(bill.text).split()) > 40}) or 1)
-
-
-def _cites(bill: BillText, group: Sequence[SectionPart], research: Research) -> list[str]:
-    sentences = [f"S{sentence.number}" for sentence in sentences_of(bill, group)]
-    return sentences + [f"R{result.number}" for result in research.results]
+    """As many as the group has sections with something to cite, at most three."""
+    return min(3, len({sentence.section for sentence in citable(bill, group)}) or 1)
 
 
 @step("merge", version="1", prompt=MERGE)

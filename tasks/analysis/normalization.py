@@ -218,6 +218,7 @@ _FURNITURE = re.compile(
       | (?:[A-Z]{1,4}\.?[ ]?){1,2}[ ]?\d{1,5}(?:-{1,2}[A-Z])?[ ]+\d{1,4}  # "HB 2240 2", "A. 4021--A  2"
       | \d{1,4}[ ]+(?:[A-Z]{1,4}\.?[ ]?){1,2}[ ]?\d{1,5}(?:-{1,2}[A-Z])?  # "2  HB 2240"
       | •[ ]?[A-Z][A-Za-z. ]{0,12}\d{1,5}[ ][A-Z]{2,4}                  # Congress: "•HR 264 PCS"
+      | [\ue000-\uf8ff✔]                                                # a printer's glyph
       | VerDate[ ][^\n]*                                                # Congress: the printer's line
     )[ \t]*$""",
     re.MULTILINE | re.VERBOSE | re.DOTALL,

@@ -14,10 +14,11 @@ A bill without headings is cut into windows. Whatever is found, the spans joined
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Literal
 
 from schemas.bills import Section, SectionKind, Span
 from tasks.analysis.grouping import split_span
@@ -29,19 +30,33 @@ WINDOW_TOKENS = 800
 CONTENTS_ENTRY_CHARACTERS = 200
 """A table of contents has no longer entries."""
 
-MAX_CAPTION_CHARACTERS = 400
+MAX_CAPTION_CHARACTERS, MAX_CAPTION_WORDS = 400, 40
 
 
 @dataclass(frozen=True)
 class _Heading:
+    """A heading found in the text.
+
+    Attributes:
+        sign: how it is written: with a word (`SEC. 3.`), `§`, a statute's number, a plain number, or as a
+            division.
+        quoted: opens with a quotation mark, so it belongs to the law that the bill amends.
+        resumed: no heading of the text; the bill's own section goes on here after a quotation.
+    """
+
     start: int
     label_end: int
     kind: SectionKind
     label: str
-    family: str
+    sign: Literal["word", "§", "statute", "number", "division"]
     number: str
     quoted: bool = False
     resumed: bool = False
+
+    @property
+    def identity(self) -> tuple[bool, str]:
+        """Equal for a heading and its entry in a table of contents."""
+        return self.sign == "division", self.number
 
 
 def split_sections(text: str, *, window_tokens: int = WINDOW_TOKENS) -> list[Section]:
@@ -52,7 +67,7 @@ def split_sections(text: str, *, window_tokens: int = WINDOW_TOKENS) -> list[Sec
     """
     masked = mask_page_furniture(text)
     headings = _with_resumptions(masked, _without_contents(masked, list(_headings(masked))))
-    if not any(heading.family == "section" for heading in headings):
+    if all(heading.sign == "division" for heading in headings):
         headings = sorted([*headings, *_run_in_headings(masked)], key=lambda heading: heading.start)
     if not headings:
         return _windows(text, window_tokens)
@@ -73,17 +88,16 @@ def _headings(masked: str) -> Iterator[_Heading]:
 
 
 def _heading_of(match: re.Match[str], start: int) -> _Heading:
-    division, number = match["division"], match["number"] or match["statute"]
-    if number:
-        kind: SectionKind = "amendment" if match["quote"] else "section"
-        sign = "§" if match["sign"] else "statute" if match["statute"] else "word"
-        family, number = "section", f"{sign} {number.upper()}"
-    else:
-        kind, family = "division", "division"
-        number = re.sub(r"\s+", " ", division or match["caption"]).upper()
-    label = "" if match["caption"] else re.sub(r"\s+", " ", match["label"]).strip(" *")
-    label_end = match.start("caption") if match["caption"] else match.end("label")
-    return _Heading(start, label_end, kind, label, family, number, bool(match["quote"]))
+    label = re.sub(r"\s+", " ", match["label"]).strip(" *")
+    quoted = bool(match["quote"])
+    if number := match["number"] or match["statute"]:
+        sign: Literal["word", "§", "statute"] = "§" if match["sign"] else "statute" if match["statute"] else "word"
+        kind: SectionKind = "amendment" if quoted else "section"
+        return _Heading(start, match.end("label"), kind, label, sign, number.upper(), quoted)
+    if caption := match["caption"]:
+        return _Heading(start, match.start("caption"), "division", "", "division", caption.upper(), quoted)
+    number = re.sub(r"\s+", " ", match["division"]).upper()
+    return _Heading(start, match.end("label"), "division", label, "division", number, quoted)
 
 
 def _starts_afresh(masked: str, start: int) -> bool:
@@ -94,9 +108,10 @@ def _starts_afresh(masked: str, start: int) -> bool:
         return True
     if _ENDED.search(stripped):
         return True
-    previous_line = stripped[stripped.rfind("\n") + 1 :]
-    in_capitals = _LABEL_IN_CAPITALS.match(masked, start) is not None
-    return (in_capitals and not previous_line.isupper()) or _HEADING.match(previous_line) is not None
+    *_, earlier, previous = ["", "", *stripped.split("\n")]
+    if _HEADING.match(previous) or (previous.isupper() and _HEADING.match(earlier)):
+        return True
+    return _LABEL_IN_CAPITALS.match(masked, start) is not None and not previous.isupper()
 
 
 def _without_contents(masked: str, headings: list[_Heading]) -> list[_Heading]:
@@ -105,39 +120,37 @@ def _without_contents(masked: str, headings: list[_Heading]) -> list[_Heading]:
     Entries stand in a run of headings with nothing but a caption between them, and each names a
     heading that stands elsewhere in a shorter run: the one with the text.
     """
-    runs = _runs(masked, headings)
-    elsewhere: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for heading, (run, length) in zip(headings, runs, strict=True):
-        elsewhere[_identity(heading)].append((run, length))
+    lengths = _run_lengths(masked, headings)
+    best: dict[tuple[bool, str], tuple[int, int]] = {}
+    for place, (heading, length) in enumerate(zip(headings, lengths, strict=True)):
+        candidate = (length, -place)  # the last of equal ones stands nearest to the text
+        best[heading.identity] = min(candidate, best.get(heading.identity, candidate))
+    count = Counter(heading.identity for heading in headings)
 
-    def is_entry(i: int) -> bool:
-        run, length = runs[i]
-        others = [other for other in elsewhere[_identity(headings[i])] if other[0] != run]
-        if others and _CONTENTS.match(masked, headings[i].label_end):
+    def is_entry(place: int, heading: _Heading) -> bool:
+        if count[heading.identity] > 1 and _CONTENTS.match(masked, heading.label_end):
             return True
-        return length > 1 and any(other_length < length for _, other_length in others)
+        return lengths[place] > 1 and best[heading.identity] != (lengths[place], -place)
 
-    return [heading for i, heading in enumerate(headings) if not is_entry(i)]
+    return [heading for place, heading in enumerate(headings) if not is_entry(place, heading)]
 
 
-def _runs(masked: str, headings: list[_Heading]) -> list[tuple[int, int]]:
-    """For each heading the number and the length of the run it belongs to; a heading with text has length 0."""
-    bare = [
-        _is_bare(masked[heading.label_end : end])
-        for heading, end in zip(headings, _ends(masked, headings), strict=False)
-    ]
-    runs: list[tuple[int, int]] = []
-    for is_bare, group in groupby(bare):
+def _run_lengths(masked: str, headings: list[_Heading]) -> list[int]:
+    """For each heading, how many stand in its run without text between them; 0 for a heading with text."""
+    bodies = zip(headings, _ends(masked, headings), strict=False)
+    lengths: list[int] = []
+    for is_bare, group in groupby(_is_bare(masked[heading.label_end : end]) for heading, end in bodies):
         length = len(list(group))
-        first = len(runs)
-        runs += [(first, length) if is_bare else (first + i, 0) for i in range(length)]
-    return runs
+        lengths += [length if is_bare else 0] * length
+    return lengths
 
 
 def _is_bare(body: str) -> bool:
     """True for no more than a caption."""
     stripped = body.strip()
-    return len(stripped) <= CONTENTS_ENTRY_CHARACTERS and stripped.count("\n") < 3 and not _VERB.search(stripped)
+    if len(stripped) > CONTENTS_ENTRY_CHARACTERS or stripped.count("\n") > 2:
+        return False
+    return not _BLANK_LINE.search(stripped) and not _PROVIDES.search(stripped)
 
 
 def _ends(masked: str, headings: Sequence[_Heading]) -> list[int]:
@@ -166,10 +179,6 @@ def _with_resumptions(masked: str, headings: list[_Heading]) -> list[_Heading]:
     return found
 
 
-def _identity(heading: _Heading) -> tuple[str, str]:
-    return heading.family, heading.number.partition(" ")[2] if heading.family == "section" else heading.number
-
-
 def _with_amendments(headings: list[_Heading]) -> list[_Heading]:
     """`headings` with those marked that belong to another law although nothing quotes them.
 
@@ -177,14 +186,13 @@ def _with_amendments(headings: list[_Heading]) -> list[_Heading]:
     `620.2022.` after `Section A.`: what does not continue the bill's own count is the law's.
     """
     counted = 0
-    has_own = any(heading.number.startswith("word ") for heading in headings)
+    has_own = any(heading.sign == "word" for heading in headings)
     marked = []
     for heading in headings:
-        sign, _, number = heading.number.partition(" ")
-        if heading.kind == "section" and has_own and sign != "word" and number != str(counted + 1):
+        if heading.kind == "section" and has_own and heading.sign != "word" and heading.number != str(counted + 1):
             heading = replace(heading, kind="amendment")
-        elif heading.kind == "section" and number.isdigit() and not heading.resumed:
-            counted = int(number)
+        elif heading.kind == "section" and heading.number.isdigit() and not heading.resumed:
+            counted = int(heading.number)
         marked.append(heading)
     return marked
 
@@ -196,7 +204,7 @@ def _run_in_headings(masked: str) -> Iterator[_Heading]:
     position, number = 0, 1
     while match := re.compile(_RUN_IN.format(number=number), re.MULTILINE).search(masked, position):
         start, label_end = match.span("label")
-        yield _Heading(start, label_end, "section", match["label"], "section", f"word {number}")
+        yield _Heading(start, label_end, "section", match["label"], "number", str(number))
         position, number = label_end, number + 1
 
 
@@ -224,13 +232,17 @@ def _caption(masked: str, heading: _Heading, end: int, wrapped: bool) -> tuple[s
     if heading.resumed:
         return "", 0
     limit = min(end, heading.label_end + MAX_CAPTION_CHARACTERS)
-    if heading.family == "division":
+    if heading.sign == "division":
         match = _DIVISION_CAPTION.match(masked, heading.label_end, limit)
         return (_one_line(match[1]), match.end()) if match else ("", heading.label_end)
-    line_caption = _PARAGRAPH_CAPTION if wrapped else _LINE_CAPTION
-    for pattern, verb in ((_CAPITALS_CAPTION, _DUTY), (_CAPTION, _VERB), (line_caption, _VERB)):
+    if heading.sign == "number":
+        captions = [(_LINE_CAPTION, _VERB)]
+    else:
+        line_caption = _PARAGRAPH_CAPTION if wrapped else _LINE_CAPTION
+        captions = [(_CAPITALS_CAPTION, _DUTY), (_CAPTION, _VERB), (line_caption, _VERB)]
+    for pattern, verb in captions:
         match = pattern.match(masked, heading.label_end, limit)
-        if match and len(match[1].split()) <= 40 and not verb.search(match[1]):
+        if match and len(match[1].split()) <= MAX_CAPTION_WORDS and not verb.search(match[1]):
             return _one_line(match[1]), match.end()
     instruction = _INSTRUCTION.match(masked, heading.label_end, limit)
     return (_one_line(instruction[1]), 0) if instruction else ("", 0)
@@ -243,7 +255,7 @@ def _one_line(text: str) -> str:
 def _windows(text: str, window_tokens: int) -> list[Section]:
     pieces = split_span(text, Span(start=0, end=len(text)), window_tokens)
     return [
-        Section(ordinal=i, kind="window", label="", heading="", span=span, body_start=span.start)
+        Section(ordinal=i, kind="window", label=f"Passage {i + 1}", heading="", span=span, body_start=span.start)
         for i, (span, _) in enumerate(pieces)
     ]
 
@@ -255,7 +267,7 @@ _HEADING = re.compile(
     rf"""^[ \t\f]*(?P<hashes>\#{{1,6}}[ \t]+)?(?P<quote>{_QUOTE})?(?P<label>\*{{0,2}}(?:
         (?:NEW[ ]SECTION\.\s+)?
         (?:(?P<sign>§{{1,2}})|SECTION|Section|SEC|Sec)\.?[ \t]*(?P<number>{_NUMBER}|(?<=[ ])[A-Z])
-            (?:\.(?=\s|--|—|$)|:|(?=[ \t]*(?:(?:--|—|–)(?!\d)|$)))
+            (?:\.(?=[\s*]|--|—|$)|:|(?=[ \t]*(?:(?:--|—|–)(?!\d)|$)))
       | (?P<statute>\d{{1,4}}\.\d{{2,5}}[a-z]?)\.(?=[ \t]+["“(A-Z0-9])
       | (?P<division>(?:{_KEYWORDS}|{_KEYWORDS.title()})\s+(?:[IVXLCM]+|\d{{1,3}}|[A-Z]{{1,2}})(?:-[A-Z\d]{{1,3}})?)
             (?:\.?(?=[ \t]*$)|(?=[ \t]*(?:--|—|–|:|-[ ])))
@@ -279,7 +291,9 @@ _PARAGRAPH_CAPTION = re.compile(_LINE_CAPTION.pattern + r"\n\s*")
 _INSTRUCTION = re.compile(
     r"\s*([A-Z][^\n]*(?:\n[^\n]+){0,4}?\s(?:as\s+follows:|(?:is|are)\s+(?:repealed|amended)[^.:]*[.:]))"
 )
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _DUTY = re.compile(r"\b(?:SHALL|MAY|MUST|HAS|HAVE|MEANS?|AMENDED)\b")
+_PROVIDES = re.compile(r"\b(?:shall|may|must|takes?|repealed|amended|expires?)\b", re.IGNORECASE)
 _VERB = re.compile(
     r"\b(?:shall|is|are|was|were|may|must|has|have|means|mean|takes|take|expires|expire|applies|apply|amended)\b",
     re.IGNORECASE,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from schemas.bills import MIN_QUOTE_WORDS, Section, Sentence, Span
 from tasks.analysis.normalization import lines_are_wrapped, mask_page_furniture
@@ -110,22 +110,25 @@ def _join_short(masked: str, fragments: list[tuple[int, int]]) -> list[tuple[int
     """`fragments` with those too short to be quoted joined to the one before or after."""
     joined: list[tuple[int, int]] = []
     waiting: int | None = None
-    for start, end in fragments:
+    for (start, end), following in zip_longest(fragments, fragments[1:]):
         begins = start if waiting is None else waiting
         waiting = None
         if _words(masked, begins, end) >= MIN_QUOTE_WORDS:
             joined.append((begins, end))
-        elif joined and _closes(masked, end) and _words(masked, joined[-1][0], end) <= MAX_SENTENCE_WORDS:
+        elif joined and _leans_back(masked, begins, end, following) and _fits(masked, joined[-1][0], end):
             joined[-1] = (joined[-1][0], end)
+        elif following is None:
+            joined.append((begins, end))
         else:
             waiting = begins
-    if waiting is not None:
-        last = fragments[-1][1]
-        if joined and _words(masked, joined[-1][0], last) <= MAX_SENTENCE_WORDS:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((waiting, last))
     return joined
+
+
+def _leans_back(masked: str, start: int, end: int, following: tuple[int, int] | None) -> bool:
+    """True when a fragment ends what went before rather than begins what follows."""
+    if following is None or _CLOSED.search(masked, max(0, end - 8), end):
+        return True
+    return bool(_ENUMERATES.match(masked, following[0])) and not _ENUMERATES.match(masked, start)
 
 
 def _cut_long(masked: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -158,8 +161,8 @@ def _words(masked: str, start: int, end: int) -> int:
     return len(masked[start:end].split())
 
 
-def _closes(masked: str, end: int) -> bool:
-    return _CLOSED.search(masked, max(0, end - 8), end) is not None
+def _fits(masked: str, start: int, end: int) -> bool:
+    return _words(masked, start, end) <= MAX_SENTENCE_WORDS
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -179,6 +182,7 @@ _STOP = (
     rf"|(?P<item>(?:[;:]|—|--|–){_QUOTE}*\s+(?:(?:and|or|AND|OR)\s+)?)(?={_ENUMERATOR})"
     rf"|(?P<blank>\n[^\S\n]*\n\s*)"
 )
+_ENUMERATES = re.compile(rf"{_ENUMERATOR}|{_PLAIN_ENUMERATOR}")
 _BREAK = re.compile(_STOP + rf"|(?P<line>\n\s*)(?={_ENUMERATOR}|{_PLAIN_ENUMERATOR})")
 _BREAK_OR_LINE = re.compile(_STOP + r"|(?P<paragraph>\n\s*)")
 _ENDS_CLAUSE = re.compile(rf"(?:[.;:,?!]|—|--|–)\s*(?:{_QUOTE}|[)\]])*[.;,]?(?:\s*\b(?:and|or|AND|OR))?\s*\Z")

@@ -79,7 +79,7 @@ async def _enter(settings: Settings, resources: AsyncExitStack) -> Ledger:
         local_model=settings.local_model,
         local_context=settings.local_context,
     )
-    await asyncio.to_thread(resources.enter_context, stack)
+    resources.callback(stack.close)  # opened when a part of it is first asked for
     url = await asyncio.to_thread(ready_database, settings, stack)
     engine = create_async_database(url)
     resources.push_async_callback(engine.dispose)

@@ -1,0 +1,42 @@
+# `make demo` and `make test` set up what they need on a fresh machine and are quick when nothing changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# A folder of its own for the smoke run: it neither meets nor leaves anything in the user's.
+SMOKE_HOME := $(CURDIR)/.smoke
+
+.PHONY: demo test lint types smoke tests clean
+
+demo: $(READY)
+	@$(BIN)/python -m flows.demo $(BILL)
+
+test: lint types smoke tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+# The real local model on the shortest example, as a newcomer runs it; then what it left in the ledger is checked.
+smoke: $(READY)
+	rm -rf $(SMOKE_HOME)
+	HEADRACE_HOME=$(SMOKE_HOME) HEADRACE_IDLE_MINUTES=2 $(MAKE) --no-print-directory demo
+	HEADRACE_HOME=$(SMOKE_HOME) $(BIN)/python -m tests.check_demo examples/housing-bill.txt
+	HEADRACE_HOME=$(SMOKE_HOME) $(BIN)/headrace down
+	rm -rf $(SMOKE_HOME)
+
+# Import direction and Alembic up, down and drift are tests among these.
+tests: $(READY)
+	$(BIN)/pytest --cov --cov-report=term
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(SMOKE_HOME) .mypy_cache .ruff_cache .coverage*

@@ -22,12 +22,12 @@ class Message(BaseModel):
 
 
 class ChatParameters(BaseModel):
-    """Sampling parameters; `max_tokens` is mandatory because the reserved cost is its worst case."""
+    """Sampling parameters; None leaves one to the provider. `max_tokens` is what the reserved cost rests on."""
 
     model_config = ConfigDict(frozen=True)
 
     max_tokens: int = Field(1024, ge=1)
-    temperature: float | None = Field(0.0, ge=0, le=2)
+    temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = None
     stop: tuple[str, ...] = ()
@@ -64,13 +64,14 @@ class EmbeddingCall(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens of one call: input includes cached, output includes reasoning."""
+    """Tokens of one call: input includes what was read from or written to the provider's cache, output reasoning."""
 
     model_config = ConfigDict(frozen=True)
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
 

@@ -62,7 +62,7 @@ class Settlement:
             "provider_request_id": reply.provider_request_id,
         }
         if reply.usage is not None:
-            columns |= reply.usage.model_dump()
+            columns |= reply.usage.model_dump(exclude={"cache_write_tokens"})  # it is in the stored reply
         return self._settle(columns, began, spent_usd=self._held if cost is None else cost, reply=reply)
 
     def failure(self, error: BaseException, began: float) -> Settle:

@@ -1,0 +1,1 @@
+"""Model providers: one call at a time, their errors translated into ours; no retries, no policy."""

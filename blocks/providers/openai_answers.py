@@ -1,0 +1,192 @@
+"""Answers of the OpenAI API as `ProviderReply`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from array import array
+from collections.abc import Mapping
+from decimal import Decimal
+from sys import byteorder
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, Field, ValidationError
+
+from blocks.providers.exchange import Exchange
+from blocks.providers.failures import Origin, refused, unreadable
+from schemas.calls import ProviderReply, Usage
+
+REFUSALS = frozenset({"content_filter", "refusal"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class PromptDetails(BaseModel):
+    """Parts of the input."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class CompletionDetails(BaseModel):
+    """Parts of the output."""
+
+    reasoning_tokens: int | None = None
+
+
+class UsageBody(BaseModel):
+    """`usage` of an answer; `cost` in USD where the server is a gateway that bills in it."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    cost: float | None = None
+
+    def usage(self) -> Usage:
+        """The counts as ours; a field that `Usage` does not know is left out."""
+        prompt = self.prompt_tokens_details or PromptDetails()
+        completion = self.completion_tokens_details or CompletionDetails()
+        counts = {
+            "input_tokens": self.prompt_tokens,
+            "output_tokens": self.completion_tokens,
+            "cached_input_tokens": prompt.cached_tokens,
+            "cache_write_tokens": prompt.cache_write_tokens,
+            "reasoning_tokens": completion.reasoning_tokens,
+        }
+        return Usage.model_validate({name: count or 0 for name, count in counts.items()})
+
+    def cost_usd(self) -> Decimal | None:
+        """The billed cost, by its shortest decimal form."""
+        return None if self.cost is None else Decimal(repr(self.cost))
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Chat(BaseModel):
+    id: str | None = None
+    model: str | None = None
+    choices: list[_Choice] = Field(min_length=1)
+    usage: UsageBody | None = None
+
+
+class _Vector(BaseModel):
+    index: int
+    embedding: str | list[float]
+
+
+class _Embeddings(BaseModel):
+    model: str | None = None
+    data: list[_Vector]
+    usage: UsageBody | None = None
+
+
+def read_chat(exchange: Exchange, headers: Mapping[str, str], origin: Origin, model: str) -> ProviderReply:
+    """The reply in an answer with status 200; it stands in `exchange.reply` before it is judged.
+
+    Raises:
+        ProviderUnavailable: the body is no chat completion; it may be billed.
+        ContentRefused: the model or a filter withheld the answer.
+    """
+    parsed = _parsed(_Chat, exchange, origin)
+    choice = parsed.choices[0]
+    exchange.reply = ProviderReply(
+        text=choice.message.content or "",
+        model=parsed.model or model,
+        finish_reason=choice.finish_reason,
+        provider_request_id=headers.get("x-request-id") or parsed.id,
+        **_common(exchange, parsed.usage),
+    )
+    judge(exchange.reply, choice.message.refusal, origin)
+    return exchange.reply
+
+
+def judge(reply: ProviderReply, refusal: str | None, origin: Origin) -> None:
+    """Nothing happens when `reply` is an answer.
+
+    Raises:
+        ContentRefused: it is the refusal of one.
+    """
+    if refusal:
+        raise refused(origin, "refusal")
+    if reply.finish_reason in REFUSALS:
+        raise refused(origin, reply.finish_reason)
+
+
+def read_embeddings(
+    exchange: Exchange, headers: Mapping[str, str], origin: Origin, model: str, count: int
+) -> ProviderReply:
+    """The reply in an answer with status 200: `count` vectors in the order of the texts.
+
+    Raises:
+        ProviderUnavailable: the body does not hold them; it may be billed.
+    """
+    parsed = _parsed(_Embeddings, exchange, origin)
+    rows = sorted(parsed.data, key=lambda row: row.index)
+    if [row.index for row in rows] != list(range(count)):
+        raise unreadable(origin, f"{len(rows)} vectors for {count} texts")
+    exchange.reply = ProviderReply(
+        vectors=tuple(_vector(row.embedding, origin) for row in rows),
+        model=parsed.model or model,
+        provider_request_id=headers.get("x-request-id"),
+        **_common(exchange, parsed.usage),
+    )
+    return exchange.reply
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def _common(exchange: Exchange, usage: UsageBody | None) -> dict[str, Any]:
+    return {
+        "usage": usage.usage() if usage else None,
+        "provider_cost_usd": usage.cost_usd() if usage else None,
+        "request_bytes": exchange.request_bytes or b"",
+        "response_bytes": exchange.response_bytes or b"",
+    }
+
+
+def _parsed(shape: type[Body], exchange: Exchange, origin: Origin) -> Body:
+    try:
+        return shape.model_validate(load_json(exchange.response_bytes or b""))
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+        raise unreadable(origin, f"at {place or 'the top'}") from None
+    except ValueError:
+        raise unreadable(origin, "not JSON") from None
+
+
+def load_json(body: bytes) -> Any:
+    """`body` as JSON; broken UTF-8 and lone surrogates in it become U+FFFD.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = json.loads(body.decode("utf-8", "replace"))
+    return orjson.loads(_SURROGATE.sub("\ufffd", json.dumps(parsed, ensure_ascii=False)))
+
+
+def _vector(encoded: str | list[float], origin: Origin) -> tuple[float, ...]:
+    """A vector given as numbers, or as base64 of little-endian 32-bit floats."""
+    if isinstance(encoded, list):
+        return tuple(encoded)
+    numbers = array("f")
+    try:
+        numbers.frombytes(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        raise unreadable(origin, "a vector that is not base64 of floats") from None
+    if byteorder == "big":  # pragma: no cover - depends on the machine
+        numbers.byteswap()
+    return tuple(numbers)

@@ -77,7 +77,7 @@ class DraftImpact(Frozen):
     """One effect of the bill; section and evidence come first, so that the claim follows from them."""
 
     section: str = Field(description="Title of the section it comes from")
-    evidence: list[Citation] = Field(min_length=1, max_length=3)
+    evidence: list[Citation] = Field(min_length=1, max_length=2)
     affected: str = Field(max_length=100, description="The group whose position changes")
     description: str = Field(max_length=300, description="What changes for that group")
     direction: Direction

@@ -209,6 +209,8 @@ def _nearest(quote: str, bill: NormalizedBill, words: int) -> Located:
         alignment = fuzz.partial_ratio_alignment(wanted, index.lowered[start:end], score_cutoff=score)
         if alignment is not None and alignment.score > score:
             score, found = alignment.score, (start + alignment.dest_start, start + alignment.dest_end)
+    if not score:
+        return Located(quote=quote, status="missing", words=words)
     fitted = _fitted(wanted, index, *found)
     span = _widened(bill.masked, index.normalized.original_span(*fitted))
     span = _with_stop(quote, bill.masked, span)

@@ -209,8 +209,9 @@ _INSIGNIFICANT = re.compile(
 _FILLED_LINE = re.compile(r"\S[^\n]*")
 _LEADING_NUMBER = re.compile(r"^[ \t]*(\d{1,3})(?=[ \t]|$)", re.MULTILINE)
 _NUMBERED_PROSE = re.compile(r"^[ \t]*(\d{1,3})[ \t]+[^\n]*[^\W\d_]{2}", re.MULTILINE)
-_STRUCK = re.compile(re.escape(STRUCK_OPEN) + r".*?" + re.escape(MARK_CLOSE), re.DOTALL)
-_ADDED = re.compile(re.escape(ADDED_OPEN) + r"(.*?)" + re.escape(MARK_CLOSE), re.DOTALL)
+_MARKED = rf"((?:(?!\[\[|{re.escape(MARK_CLOSE)}).)*){re.escape(MARK_CLOSE)}"  # no mark within a mark
+_STRUCK = re.compile(re.escape(STRUCK_OPEN) + _MARKED, re.DOTALL)
+_ADDED = re.compile(re.escape(ADDED_OPEN) + _MARKED, re.DOTALL)
 _FURNITURE = re.compile(
     r"""^[ \t]*(?:
         EXPLANATION\s*(?:--|—)\s*Matter\s(?:(?!\n\s*\n).){1,400}?(?:proposed\slanguage|to\sbe\somitted)\.  # footnotes

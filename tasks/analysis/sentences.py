@@ -195,7 +195,7 @@ _CUTS = tuple(
     re.compile(pattern)
     for pattern in (
         r";\s+(?:(?:and|or)\s+)?",
-        rf"\s+(?={_ENUMERATOR})",
+        rf"(?<=\S)\s+(?={_ENUMERATOR})",
         r"(?::|—|--)\s*",
         r",\s+",
         r"\s+",

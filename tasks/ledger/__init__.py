@@ -1,0 +1,41 @@
+"""The ledger: the one way to call a model, and what is on record of it.
+
+The names below are what other code uses; they are loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
+    from tasks.ledger.requests import get_request, list_requests
+    from tasks.ledger.session import open_ledger
+
+__all__ = [
+    "complete",
+    "complete_structured",
+    "embed",
+    "estimate_cost",
+    "get_request",
+    "list_requests",
+    "open_ledger",
+]
+
+_HOMES = {
+    "complete": "calls",
+    "complete_structured": "calls",
+    "embed": "calls",
+    "estimate_cost": "calls",
+    "get_request": "requests",
+    "list_requests": "requests",
+    "open_ledger": "session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

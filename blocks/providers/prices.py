@@ -106,7 +106,7 @@ def _first(rate: Decimal | None, otherwise: Decimal) -> Decimal:
 
 def _cost(rates: Rates, usage: Usage) -> Decimal:
     """The sum over the kinds of tokens; cached and written tokens are parts of the input, reasoning of the output."""
-    read, written = usage.cached_input_tokens, getattr(usage, "cache_write_tokens", 0)
+    read, written = usage.cached_input_tokens, usage.cache_write_tokens
     counts = (
         (max(usage.input_tokens - read - written, 0), rates.input),
         (read, rates.cache_read),

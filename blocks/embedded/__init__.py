@@ -1,0 +1,1 @@
+"""What runs on this machine when nothing is configured: Postgres, a chat model and an embedding model."""

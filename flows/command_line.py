@@ -29,6 +29,8 @@ budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
 
+OWN_LOGGERS = ("headrace", "tasks", "blocks")
+
 Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
 Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
@@ -281,9 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run_command(arguments: list[str]) -> int:
     """The command's exit code; whatever goes wrong is one sentence on standard error."""
     as_json = "--json" in arguments
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    logging.getLogger("headrace").setLevel(logging.INFO)
-    logging.getLogger("tasks").setLevel(logging.INFO)
+    _log_to_standard_error()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0)
@@ -294,6 +294,16 @@ def run_command(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _log_to_standard_error() -> None:
+    """What Headrace says of its progress, and warnings of everybody else."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith(OWN_LOGGERS))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _interrupt(*_: object) -> None:

@@ -35,7 +35,11 @@ async def run_flow(flow: Any, parameters: Mapping[str, Any], *, resume: UUID | N
     if url is None:
         log.info("%s runs without Prefect (`headrace up` starts a server with a UI)", flow.name)
         return await flow.fn(**checked)
+    from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: url}):
-        return await flow(**checked)
+        try:
+            return await flow(**checked)
+        finally:
+            await APILogHandler.aflush()  # while the server is there: it may be stopped right after

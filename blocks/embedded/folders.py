@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -34,9 +35,10 @@ def writing_to(folder: Path, setting: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "Free some space there, or name another folder." if full else "Name a folder that can be written."
         raise ConfigurationError(
-            f"{setting}={folder} cannot be used: {error.strerror or error}"
-            f" ({error.filename or folder}). Free some space there or name another folder.",
+            f"{setting}={folder} cannot be used: {error.strerror or error} ({error.filename or folder}). {advice}",
             setting=setting,
         ) from error
 
@@ -51,7 +53,7 @@ def require_space(folder: Path, needed_bytes: int, setting: str) -> None:
     if free < needed_bytes:
         raise ConfigurationError(
             f"{setting}={folder} has {free / 1e6:.0f} MB free, {needed_bytes / 1e6:.0f} MB are needed."
-            " Free some space there or name another folder.",
+            " Free some space there, or name another folder.",
             setting=setting,
         )
 

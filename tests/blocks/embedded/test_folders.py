@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_a_full_disk_is_one_sentence_saying_how_much_is_needed(tmp_path: Path, m
         pytest.raises(ConfigurationError, match="5 MB free, 256 MB are needed"),
     ):
         stack.database_url()
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "Free some space there"), (errno.EROFS, "Name a folder that can be written")]
+)
+def test_what_the_file_system_refuses_comes_with_advice(tmp_path: Path, number: int, advice: str) -> None:
+    with pytest.raises(ConfigurationError, match=advice), folders.writing_to(tmp_path, "HEADRACE_HOME"):
+        raise OSError(number, os.strerror(number))
 
 
 def test_json_that_was_cut_off_reads_as_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.embedded.file_lock import FileLock
+from blocks.embedded.file_lock import FileLock, is_held
 from blocks.embedded.model_server import responds
 from blocks.embedded.services import processes_of
 from blocks.embedded.stack import EmbeddedStack
@@ -48,6 +48,7 @@ def test_a_killed_supervisor_is_replaced_so_that_everything_still_stops(stack: E
     killed = supervisor_pid(home)
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
+    eventually(lambda: not is_held(home / "run" / "supervisor.lock"), "the supervisor is dead")
     assert pid_of(stack, "postgres") is not None
     stack.close()
     eventually(lambda: no_process_of(home), "every process has ended")

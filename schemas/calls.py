@@ -108,6 +108,7 @@ class ModelInfo(BaseModel):
         context_window: tokens of prompt and answer together; None when unknown.
         max_output_tokens: None when unknown.
         local: served by this machine for nothing.
+        reasoning: it may think before it answers, within its output tokens, and then takes no sampling parameters.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -118,6 +119,7 @@ class ModelInfo(BaseModel):
     context_window: int | None = None
     max_output_tokens: int | None = None
     local: bool = False
+    reasoning: bool = False
 
 
 class CostEstimate(BaseModel):

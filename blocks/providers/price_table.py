@@ -56,6 +56,7 @@ class Entry:
         surcharges: tiers whose rates replace single standard rates; ascending, all that apply count.
         tiers: tiers that replace the standard rates as a whole; exactly one applies.
         off_peak: rates that replace the others during `windows`.
+        reasoning: it may think before it answers, within its output tokens.
     """
 
     provider: str
@@ -66,6 +67,7 @@ class Entry:
     tiers: tuple[Tier, ...] = ()
     off_peak: Rates | None = None
     windows: tuple[Window, ...] = ()
+    reasoning: bool = False
 
     @property
     def has_token_rates(self) -> bool:
@@ -117,10 +119,17 @@ def table_path() -> Path:
 
 
 def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = {"litellm_provider", "max_input_tokens", "max_output_tokens", "tiered_pricing", "off_peak_pricing"}
-    return {key: value for key, value in row.items() if key in wanted or key in _RATE_KEYS or _ABOVE.match(key)}
+    return {key: value for key, value in row.items() if key in _KEPT or key in _RATE_KEYS or _ABOVE.match(key)}
 
 
+_KEPT = {
+    "litellm_provider",
+    "max_input_tokens",
+    "max_output_tokens",
+    "supports_reasoning",
+    "tiered_pricing",
+    "off_peak_pricing",
+}
 _RATE_KEYS = {
     "input_cost_per_token": "input",
     "output_cost_per_token": "output",
@@ -141,6 +150,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         tiers=_tiers(row.get("tiered_pricing") or ()),
         off_peak=_rates(off_peak) if off_peak else None,
         windows=windows_of(off_peak) if off_peak else (),
+        reasoning=bool(row.get("supports_reasoning")),
     )
 
 

@@ -83,6 +83,7 @@ class Providers:
             identity=openai_place(self._settings) if provider == "openai" else place_of(provider),
             context_window=entry.max_input_tokens if entry else None,
             max_output_tokens=entry.max_output_tokens if entry else None,
+            reasoning=entry is not None and entry.reasoning,
         )
 
     async def chat(self, call: ChatCall, *, timeout_seconds: float, exchange: Exchange | None = None) -> ProviderReply:

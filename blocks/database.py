@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -18,12 +19,24 @@ from schemas.tables.base import SCHEMA_REVISION
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 MIGRATIONS = Path(__file__).parents[1] / "schemas" / "migrations"
 CONNECT_SECONDS = 10
-LOST_CONNECTION_CLASSES = ("08", "57", "53")
-"""SQLSTATE classes: connection exception, operator intervention, insufficient resources."""
+SILENCE_SECONDS = 30
+"""How long a connection may be silent, or its client idle inside a transaction, before it is given up: a
+frozen process must not hold the locks of the living."""
+PASSING_STATES = ("08", "25006", "40", "53", "55P03", "57", "58")
+"""SQLSTATE, or its class: connection exception, read-only server (a standby), transaction rollback (deadlock),
+insufficient resources, lock not available, operator intervention, system error."""
+UNDEFINED_TABLE = "42P01"
+NOT_OURS_TO_CHANGE = {"42501", "42P07"}
+"""SQLSTATE: insufficient privilege, duplicate table."""
+OLDEST_SERVER = 150000
+
+_alembic = threading.Lock()
+"""Alembic keeps the migration in progress in a module, so that a process runs one at a time."""
 
 
 def normal_url(url: str) -> URL:
@@ -54,34 +67,57 @@ def create_async_database(url: URL, *, pool_size: int = 8) -> AsyncEngine:
     """An engine for one event loop; connections are made on first use and checked before it."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         json_serializer=dump_json,
         json_deserializer=orjson.loads,
-        connect_args={"connect_timeout": CONNECT_SECONDS},
+        hide_parameters=True,
+        connect_args=CONNECT_ARGUMENTS,
     )
+    event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
+    return engine
 
 
 def create_database(url: URL) -> Engine:
     """A synchronous engine, for migrations and checks."""
-    return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
+    return create_engine(url, hide_parameters=True, connect_args=CONNECT_ARGUMENTS)
+
+
+CONNECT_ARGUMENTS = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": SILENCE_SECONDS,
+    "tcp_user_timeout": SILENCE_SECONDS * 1000,
+}
+
+
+def _limit_idle_transactions(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE_SECONDS}s'")
+    cursor.close()
+    connection.commit()
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Inside, a lost or unreachable Postgres is `DatabaseUnavailable`; what is our own mistake stays."""
+    """Inside, what a later try may find mended is `DatabaseUnavailable`; what is our own mistake stays."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise DatabaseUnavailable(f"Postgres is not available: {_reason(error)}") from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("no connection to Postgres came free in time") from error
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if error.connection_invalidated or state[:2] in LOST_CONNECTION_CLASSES:
-            raise DatabaseUnavailable(f"Postgres is not available: {_reason(error)}") from error
-        raise
+        if not _passes(error):
+            raise
+        raise DatabaseUnavailable(f"Postgres is not available: {_reason(error)}") from error
+
+
+def _passes(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:  # the driver's own: there is or was no connection
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or str(state).startswith(PASSING_STATES)
 
 
 def _reason(error: Exception) -> str:
@@ -91,12 +127,19 @@ def _reason(error: Exception) -> str:
 
 
 def schema_revision(engine: Engine) -> str | None:
-    """The Alembic revision of the database; None when it holds no schema of ours."""
+    """The Alembic revision of the database; None when it holds no schema of ours.
+
+    Raises:
+        ConfigurationError: the user may not read it.
+        DatabaseUnavailable: it cannot be reached.
+    """
     with database_errors(), engine.connect() as connection:
         try:
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        except ProgrammingError:
-            return None
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:
+                return None
+            raise ConfigurationError(f"the user in DATABASE_URL may not use the database: {_reason(error)}") from error
 
 
 def require_current_schema(engine: Engine) -> None:
@@ -113,19 +156,16 @@ def require_current_schema(engine: Engine) -> None:
             f"the database has schema {found}, newer than this Headrace ({SCHEMA_REVISION}): upgrade Headrace"
         )
     state = f"schema {found}" if found else "no Headrace schema"
-    raise ConfigurationError(
-        f"the database has {state}, {SCHEMA_REVISION} is needed: run `headrace db upgrade`"
-    )
+    raise ConfigurationError(f"the database has {state}, {SCHEMA_REVISION} is needed: run `headrace db upgrade`")
 
 
-def alembic_config(engine: Engine | None = None) -> Config:
+def alembic_config() -> Config:
     """Alembic's configuration for our migrations."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
-    config.attributes["engine"] = engine
     return config
 
 
@@ -134,26 +174,38 @@ def migrate(engine: Engine, revision: str = "head") -> None:
 
     Raises:
         BadInput: the server lacks pgvector or is older than Postgres 15.
+        ConfigurationError: the user may not make the tables, or others stand in their place.
+        DatabaseUnavailable: the server cannot be reached.
     """
     from alembic import command
 
     _check_server(engine)
-    config = alembic_config(engine)
-    with database_errors(), engine.begin() as connection:
-        config.attributes["connection"] = connection
-        if revision == "base" or revision.startswith("-"):
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
+    config = alembic_config()
+    change = command.downgrade if revision == "base" or revision.startswith("-") else command.upgrade
+    try:
+        with _alembic, database_errors(), engine.begin() as connection:
+            config.attributes["connection"] = connection
+            change(config, revision)
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) not in NOT_OURS_TO_CHANGE:
+            raise
+        raise ConfigurationError(f"the schema cannot be made in this database: {_reason(error)}") from error
 
 
 def _check_server(engine: Engine) -> None:
     with database_errors(), engine.connect() as connection:
-        version = connection.execute(text("SHOW server_version_num")).scalar_one()
-        vector = connection.execute(
-            text("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
-        ).scalar()
-    if int(version) < 150000:
-        raise BadInput(f"Postgres {int(version) // 10000} is too old: Headrace needs 15 or newer")
-    if vector is None:
+        version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+        vector = connection.execute(text("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")).scalar()
+    require_server(version, has_vector=vector is not None)
+
+
+def require_server(version: int, *, has_vector: bool) -> None:
+    """The server can hold the ledger; `version` is its `server_version_num`.
+
+    Raises:
+        BadInput: it is too old, or pgvector is not installed on it.
+    """
+    if version < OLDEST_SERVER:
+        raise BadInput(f"Postgres {version // 10000} is too old: Headrace needs {OLDEST_SERVER // 10000} or newer")
+    if not has_vector:
         raise BadInput("the Postgres server lacks pgvector: install its `vector` extension on the server")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
 
-START_TOLERANCE_SECONDS = 1.0
+START_TOLERANCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class ProcessIdentity:
 
     Attributes:
         host: machine, boot and process namespace, as one digest.
-        started: Unix time at which the process began, in seconds.
+        started: when the process began: seconds since boot where the system tells (Linux), else Unix time.
+            Time since boot stays the same when the clock is set.
     """
 
     host: str
@@ -43,7 +45,7 @@ def host_identity() -> str:
 
 def this_process() -> ProcessIdentity:
     """The identity of the calling process."""
-    return ProcessIdentity(host_identity(), os.getpid(), psutil.Process().create_time())
+    return ProcessIdentity(host_identity(), os.getpid(), _started(os.getpid()))
 
 
 def is_dead(process: ProcessIdentity) -> bool:
@@ -51,8 +53,26 @@ def is_dead(process: ProcessIdentity) -> bool:
     if process.host != host_identity():
         return False
     try:
-        found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.started) < START_TOLERANCE_SECONDS
-        return not same or found.status() == psutil.STATUS_ZOMBIE
+        if abs(_started(process.pid) - process.started) > START_TOLERANCE_SECONDS:
+            return True
+        return psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:
+        return False
+
+
+def _started(pid: int) -> float:
+    """When the process began.
+
+    Raises:
+        psutil.NoSuchProcess: there is none.
+    """
+    if not sys.platform.startswith("linux"):
+        return psutil.Process(pid).create_time()
+    try:
+        # Field 22 of proc(5) stat, in clock ticks since boot; the name, field 2, may hold blanks and parentheses.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")

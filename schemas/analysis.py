@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,17 +21,15 @@ class Frozen(BaseModel):
 
 
 class AnalysisModels(Frozen):
-    """LiteLLM names of the models of an analysis; empty means the configured one for that step.
+    """LiteLLM names of the models; what is empty is the model configured for that step."""
 
-    Attributes:
-        research: writes the search queries.
-        generate: drafts and refines the analysis.
-        review: audits it.
-    """
-
-    research: str = Field("", title="Research model", description="Writes search queries, e.g. gpt-4o-mini")
-    generate: str = Field("", title="Generate model", description="Drafts and refines the analysis")
-    review: str = Field("", title="Review model", description="Audits the draft")
+    research: str = Field(
+        "", title="Research model", description="Writes the search queries", json_schema_extra={"position": 0}
+    )
+    generate: str = Field(
+        "", title="Generate model", description="Drafts and refines the analysis", json_schema_extra={"position": 1}
+    )
+    review: str = Field("", title="Review model", description="Audits the drafts", json_schema_extra={"position": 2})
 
 
 class BillRef(Frozen):
@@ -82,7 +80,7 @@ class DraftImpact(Frozen):
     description: str = Field(max_length=300, description="What changes for that group")
     direction: Direction
     causality: str = Field(max_length=240, description="Why: the provision, what it makes people do, what follows")
-    confidence: float = Field(ge=0, le=1)
+    confidence: int = Field(ge=0, le=100, description="In percent")  # llama.cpp bounds integers, not fractions
     amounts: Amounts | None = None
 
 
@@ -135,6 +133,14 @@ class SearchResult(Frozen):
     score: float
 
 
+class Reading(Frozen):
+    """Which part of the text one model call read."""
+
+    request_id: UUID
+    step: str
+    spans: list[Span]
+
+
 class Research(Frozen):
     """What research asked and found; a query without results is kept with none."""
 
@@ -142,7 +148,7 @@ class Research(Frozen):
     results: list[SearchResult]
     queries_without_results: list[str]
     provider: str
-    request_ids: list[UUID]
+    readings: list[Reading]
 
 
 class Evidence(Frozen):
@@ -194,14 +200,6 @@ class BillAnalysis(Frozen):
         return [item for impact in self.impacts for item in impact.evidence]
 
 
-class Reading(Frozen):
-    """Which part of the text one model call read."""
-
-    request_id: UUID
-    step: str
-    spans: list[Span]
-
-
 class Draft(Frozen):
     """A draft with the calls that made it."""
 
@@ -219,7 +217,7 @@ class Review(Frozen):
     rubric: Rubric
     reviewer_passed: bool
     overruled_because: list[str]
-    request_ids: list[UUID]
+    readings: list[Reading]
 
 
 class Round(Frozen):
@@ -229,6 +227,27 @@ class Round(Frozen):
     analysis: BillAnalysis
     review: Review
     quality_score: float
+
+
+class Coverage(Frozen):
+    """Which calls read which spans of the bill; `complete` when the drafts rest on all of its text."""
+
+    complete: bool
+    readings: list[Reading]
+
+    @classmethod
+    def of(cls, readings: list[Reading], characters: int) -> Self:
+        """The coverage of a bill of so many characters."""
+        covered = 0
+        for span in sorted((span for item in readings if item.step == "generate" for span in item.spans), key=_start):
+            if span.start > covered:
+                break
+            covered = max(covered, span.end)
+        return cls(complete=covered >= characters, readings=readings)
+
+
+def _start(span: Span) -> int:
+    return span.start
 
 
 class BillReport(Frozen):
@@ -245,6 +264,6 @@ class BillReport(Frozen):
     quality_score: float
     best_round: int
     rounds: list[Round]
-    coverage: dict[str, Any]
+    coverage: Coverage
     cost_usd: Decimal | None
     report: str

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
@@ -18,13 +20,17 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-type_error = "{} cannot be part of a content key: make it a Pydantic model, a mapping, a list or a plain value"
+WIDEST_INTEGER = 2**63
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NOT_KEYABLE = "{} cannot be part of a content key: make it a Pydantic model, a mapping, a list or a plain value"
 
 
 def jsonable(value: Any) -> Any:
     """`value` as plain JSON types, the same for equal values.
 
-    Floats that are whole numbers stay floats; NaN and infinities, which JSON lacks, become strings.
+    Floats that are whole numbers stay floats; NaN and infinities, which JSON lacks, become strings; moments
+    are told in UTC.
 
     Raises:
         TypeError: the value has a type without a stable JSON form (a session, a client, a function).
@@ -37,22 +43,44 @@ def jsonable(value: Any) -> Any:
         case BaseModel():
             return jsonable(value.model_dump(mode="python"))
         case Mapping():
-            return {str(key): jsonable(item) for key, item in value.items()}
+            return _jsonable_mapping(value)
         case list() | tuple():
             return [jsonable(item) for item in value]
         case set() | frozenset():
             return sorted((jsonable(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
         case Decimal():
-            return format(value.normalize(), "f")
+            return _plain_decimal(value)
         case UUID() | PurePath():
             return str(value)
         case bytes():
             return hashlib.sha256(value).hexdigest()
         case Enum():
             return jsonable(value.value)
+        case datetime() if value.tzinfo is not None:
+            return value.astimezone(UTC).isoformat()
         case _ if hasattr(value, "isoformat"):
             return value.isoformat()
-    raise TypeError(type_error.format(type(value).__qualname__))
+    raise TypeError(_NOT_KEYABLE.format(type(value).__qualname__))
+
+
+def _jsonable_mapping(mapping: Mapping[Any, Any]) -> dict[str, Any]:
+    plain = {_key_text(key): jsonable(item) for key, item in mapping.items()}
+    if len(plain) < len(mapping):
+        raise TypeError(_NOT_KEYABLE.format("a mapping with keys that are equal as text"))
+    return plain
+
+
+def _key_text(key: Any) -> str:
+    plain = key if type(key) is str else jsonable(key)
+    return plain if isinstance(plain, str) else json.dumps(plain, sort_keys=True)
+
+
+def _plain_decimal(number: Decimal) -> str:
+    """`number` without exponent and trailing zeros, to its last digit."""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def canonical_json(value: Any) -> bytes:
@@ -67,23 +95,33 @@ def content_key(value: Any) -> str:
 
 
 def postgres_json(value: Any) -> Any:
-    """`value` with what JSONB refuses made storable: NUL and lone surrogates become U+FFFD."""
-    if isinstance(value, str):
-        return postgres_text(value)
-    if isinstance(value, dict):
-        return {postgres_text(str(key)): postgres_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [postgres_json(item) for item in value]
-    return jsonable(value)
+    """`value` with what JSONB refuses made storable.
+
+    NUL and lone surrogates become U+FFFD, integers beyond 64 bits become text.
+
+    Raises:
+        TypeError: as `jsonable`.
+    """
+    match value:
+        case str():
+            return postgres_text(value)
+        case dict():
+            return {
+                postgres_text(key if type(key) is str else _key_text(key)): postgres_json(value[key]) for key in value
+            }
+        case list() | tuple():
+            return [postgres_json(item) for item in value]
+        case None | bool():
+            return value
+    plain = jsonable(value)
+    if isinstance(plain, int) and not -WIDEST_INTEGER <= plain < WIDEST_INTEGER:
+        return str(plain)
+    return postgres_json(plain) if isinstance(plain, str | dict | list) else plain
 
 
 def postgres_text(text: str) -> str:
     """`text` as Postgres can store it: NUL and lone surrogates become U+FFFD."""
-    if text.isascii():
-        return text.replace("\x00", "\ufffd")
     cleaned = text.replace("\x00", "\ufffd")
-    try:
-        cleaned.encode("utf-8")
-    except UnicodeEncodeError:
-        cleaned = cleaned.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    return cleaned
+    if text.isascii():
+        return cleaned
+    return _SURROGATE.sub("\ufffd", cleaned)

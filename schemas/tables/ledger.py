@@ -140,7 +140,7 @@ class LlmRequest(Base):
         Index("ix_llm_requests_run_id", "run_id"),
         Index("ix_llm_requests_answer_key", "answer_key"),
         Index("ix_llm_requests_project_created_at", "project", "created_at"),
-        Index("ix_llm_requests_user_id_created_at", "user_id", "created_at"),
+        Index("ix_llm_requests_user_id_id", "user_id", "id"),
         Index("ix_llm_requests_open", "worker_id", postgresql_where="status = 'reserved'"),
         {"postgresql_partition_by": "RANGE (id)"},
     )

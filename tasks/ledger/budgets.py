@@ -6,7 +6,7 @@ so that it is settled in the period it was made in, whenever that happens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,6 +22,13 @@ ScopeKind = Literal["project", "user", "run"]
 Period = Literal["day", "month", "total"]
 ALL_TIME = date(1, 1, 1)
 ZERO = Decimal(0)
+MOST_USD = Decimal(10) ** 9
+"""No amount reaches this; the tables hold ten times as much."""
+CENT_FRACTION = Decimal("1e-10")
+"""The smallest amount the tables hold; whatever is reserved or spent is a multiple of it, so that sums stay exact."""
+
+COUNTED_USD = "CASE WHEN calls.status IN ('reserved', 'unknown') THEN calls.reserved_usd ELSE calls.cost_usd END"
+"""SQL: what a row of `llm_requests AS calls` comes to, at worst where nobody knows; NULL where no price is known."""
 
 
 class UsageKey(NamedTuple):
@@ -73,6 +80,35 @@ class Usage:
         return self.limit_usd is None or self.spent_usd + amount <= self.limit_usd
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """What a request holds, and in which budget rows."""
+
+    amount: Decimal
+    keys: tuple[UsageKey, ...]
+
+    @classmethod
+    def of(cls, reserved_usd: Decimal | None, budget_scopes: Sequence[Sequence[str]]) -> Reservation:
+        """The reservation as the request's row has it."""
+        return cls(reserved_usd or ZERO, tuple(UsageKey.from_json(parts) for parts in budget_scopes))
+
+    def settle(self, was: str, spent_usd: Decimal | None, usage: Mapping[UsageKey, Usage]) -> None:
+        """The money is spent instead of reserved; a row given up as `unknown` has it spent already.
+
+        Args:
+            was: status of the request until now.
+            spent_usd: None for as much as was reserved.
+            usage: the locked rows of `keys`.
+        """
+        spent = self.amount if spent_usd is None else spent_usd
+        for key in self.keys:
+            if was == "reserved":
+                usage[key].reserved_usd -= self.amount
+                usage[key].spent_usd += spent
+            elif was == "unknown":
+                usage[key].spent_usd += spent - self.amount
+
+
 def zone(name: str) -> ZoneInfo:
     """The time zone whose midnight begins a day of the budget.
 
@@ -101,10 +137,13 @@ def period_start(period: str, now: datetime, timezone: str) -> date:
 def usage_keys(
     scopes: Iterable[tuple[str, str]], timezone: str, limits: Iterable[tuple[str, str, str]]
 ) -> tuple[UsageKey, ...]:
-    """The rows a call of these scopes (kind, id) is counted in: a project's day and month always, others if limited."""
+    """The rows a call of these scopes (kind, id) is counted in: days and months always, others if limited.
+
+    What is always counted is known when a limit is set in the middle of a period.
+    """
     now = datetime.now(UTC)
     mine = set(scopes)
-    counted = {(*scope, period) for scope in mine if scope[0] == "project" for period in ("day", "month")}
+    counted = {(*scope, period) for scope in mine if scope[0] != "run" for period in ("day", "month")}
     counted |= {limit for limit in limits if limit[:2] in mine}
     return tuple(sorted(UsageKey(*scope, period_start(scope[2], now, timezone)) for scope in counted))
 
@@ -156,7 +195,7 @@ def read_limits(connection: Connection, scopes: Iterable[tuple[str, str]]) -> di
 
 
 def lock_usage(
-    connection: Connection, keys: Iterable[UsageKey], limits: dict[tuple[str, str, str], Decimal]
+    connection: Connection, keys: Iterable[UsageKey], limits: Mapping[tuple[str, str, str], Decimal]
 ) -> dict[UsageKey, Usage]:
     """The rows of `keys`, made where missing and locked in a fixed order until the transaction ends."""
     ordered = sorted(set(keys))

@@ -11,7 +11,7 @@ for nothing where the same call was answered before. Inside a run the call belon
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -221,6 +221,7 @@ async def embed(
     """
     if not texts or not all(text.strip() for text in texts):
         raise BadInput("every text to embed must have at least one character that is no white space")
+    _require_unicode(texts)
     async with open_ledger() as ledger:
         name = model or ledger.settings.model_for("embedding")
         call = EmbeddingCall(model=name, texts=tuple(texts), dimensions=dimensions)
@@ -246,9 +247,26 @@ async def estimate_cost(
 
 
 def _messages(prompt: Prompt) -> tuple[Message, ...]:
-    if isinstance(prompt, str):
-        return (Message(role="user", content=prompt),)
-    return tuple(prompt)
+    turns = (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
+    if not turns:
+        raise BadInput("there is no prompt: give a text or at least one message")
+    _require_unicode(turn.content for turn in turns)
+    return turns
+
+
+def _require_unicode(texts: Iterable[str]) -> None:
+    """Every text can be sent; a lone surrogate, half of a character, cannot.
+
+    Raises:
+        BadInput: one of them holds one.
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(
+                f"the text to send has half a character (a lone surrogate) at {error.start}", place=error.start
+            ) from None
 
 
 def _scope(

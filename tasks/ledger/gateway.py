@@ -8,7 +8,8 @@ The order of one call, each step durable before the next begins:
 3. settle: answer, usage and cost onto the row, the reservation released, the key answered or free.
 
 A process that dies after 1 leaves a row that others turn into `unknown`, its worst case counted as
-spent. A retry is a new row and begins at 1.
+spent. A caller that is cancelled in 1 leaves a row that is withdrawn. A retry is a new row and begins
+at 1.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -35,27 +36,23 @@ from schemas.errors import (
     RetriesExhausted,
 )
 from schemas.identifiers import new_id
-from tasks.ledger.budgets import ZERO
+from tasks.ledger.budgets import CENT_FRACTION, ZERO
 from tasks.ledger.operations import (
     Answered,
     ClaimedElsewhere,
     NoRoom,
-    Replay,
     Reserve,
     Reserved,
+    Settle,
     UnpricedUnderBudget,
 )
-from tasks.ledger.requests import forget_answer, read_stored_answer, replay_columns
 from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.scope import CallScope
 from tasks.ledger.session import Ledger
-from tasks.ledger.settlement import Settlement
-from tasks.ledger.workers import bury_dead_workers
+from tasks.ledger.settlement import Settlement, unpack_reply
 
 FIRST_POLL_SECONDS = 0.02
 LONGEST_POLL_SECONDS = 0.5
-BURY_SECONDS = 2.0
-"""While waiting for others: how often to see whether they still live."""
 
 Call = ChatCall | EmbeddingCall
 
@@ -119,6 +116,8 @@ async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEst
     input_tokens = await ledger.providers.count_tokens(call)
     output_tokens = call.parameters.max_tokens if isinstance(call, ChatCall) else 0
     usd = ZERO if model.local else worst_case(call.model, model.provider, input_tokens, output_tokens)
+    if usd is not None:
+        usd = usd.quantize(CENT_FRACTION, ROUND_CEILING)
     source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
     return CostEstimate(
         model=call.model, input_tokens=input_tokens, max_output_tokens=output_tokens, usd=usd, source=source
@@ -135,18 +134,18 @@ class _Flight:
         self.model = model
         self.estimate = estimate
         self.key = call_key(call, model, scope)
+        self.first_asked: float | None = None
 
     async def answer(self) -> CallOutcome:
         """The one layer of retries: each attempt is claimed, reserved and settled by itself."""
         settings = self.ledger.settings
         policy = RetryPolicy(settings.retry_attempts, settings.retry_seconds)
-        began = time.monotonic()
         attempt = 1
         while True:
             try:
                 return await self._attempt(attempt)
             except (RateLimited, ProviderUnavailable, ProviderTimeout) as error:
-                pause = policy.pause(attempt, time.monotonic() - began, error)
+                pause = policy.pause(attempt, self._seconds_since_first_asked(), error)
                 if pause is None:
                     raise RetriesExhausted(
                         f"{self.call.model} failed {attempt} times, last: {error}", attempts=attempt, last=error.code
@@ -154,27 +153,32 @@ class _Flight:
             await asyncio.sleep(pause)
             attempt += 1
 
+    def _seconds_since_first_asked(self) -> float:
+        """What the provider is given; time spent waiting for a turn or for a budget is not its fault."""
+        return 0.0 if self.first_asked is None else time.monotonic() - self.first_asked
+
     async def _attempt(self, attempt: int) -> CallOutcome:
         async with self.ledger.flights.slot():
-            while True:
-                outcome = await self._reserve(attempt)
-                if isinstance(outcome, Reserved):
-                    return await self._ask(outcome)
-                replayed = await self._replay(outcome.request_id)
-                if replayed is not None:
-                    return replayed
+            outcome = await self._reserve(attempt)
+            if isinstance(outcome, Answered):
+                reply = unpack_reply(outcome.reply)
+                return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
+            return await self._ask(outcome.request_id)
 
     async def _reserve(self, attempt: int) -> Reserved | Answered:
         """The call is claimed and its worst case reserved, or the key is answered; waits for either."""
+        row = self._row(attempt)
         request = Reserve(
-            self._row(attempt),
+            row,
             self.estimate.usd,
             self.ledger.settings.budget_timezone,
             unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
+            attempt=self.scope.attempt,
         )
-        pause, looked = FIRST_POLL_SECONDS, time.monotonic()
+        unheard = self._settlement(row["id"], Exchange()).withdrawn
+        pause = FIRST_POLL_SECONDS
         while True:
-            outcome = await self.ledger.recorder.record(request)
+            outcome = await self.ledger.recorder.record(request, otherwise=unheard)
             match outcome:
                 case Reserved() | Answered():
                     return outcome
@@ -187,44 +191,48 @@ class _Flight:
                         model=self.call.model,
                     )
             abandoned = isinstance(outcome, ClaimedElsewhere) and outcome.abandoned
-            if abandoned or time.monotonic() - looked > BURY_SECONDS:
-                await bury_dead_workers(self.ledger.engine, self.ledger.worker.id)
-                looked = time.monotonic()
+            await self.ledger.worker.look_for_dead(at_once=abandoned)
             await self.ledger.flights.settlement(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 1.6, LONGEST_POLL_SECONDS)
 
-    async def _ask(self, reserved: Reserved) -> CallOutcome:
+    async def _ask(self, request_id: UUID) -> CallOutcome:
         """The provider is called once and the outcome settled, whatever it is."""
-        exchange = Exchange()
         began = time.monotonic()
-        seconds = self.ledger.settings.call_timeout_seconds
+        self.first_asked = self.first_asked or began
+        settlement = self._settlement(request_id, Exchange())
         try:
-            if isinstance(self.call, ChatCall):
-                reply = await self.ledger.providers.chat(self.call, timeout_seconds=seconds, exchange=exchange)
-            else:
-                reply = await self.ledger.providers.embed(self.call, timeout_seconds=seconds, exchange=exchange)
+            reply = await self._call_provider(settlement.exchange)
         except HeadraceError as error:
-            await self.ledger.recorder.record(self._settlement(reserved, exchange).failure(error, began))
-            self.ledger.flights.note_settlement()
+            await self._settle(settlement.failure(error, began), settlement, began)
             raise
         except BaseException as error:  # cancelled, or a defect: the provider may have been asked
-            self.ledger.recorder.record_soon(self._settlement(reserved, exchange).failure(error, began))
+            self.ledger.recorder.record_soon(settlement.failure(error, began))
             raise
-        settle = self._settlement(reserved, exchange).success(reply, began)
-        await self.ledger.recorder.record(settle)
-        self.ledger.flights.note_settlement()
+        settle = settlement.success(reply, began)
+        await self._settle(settle, settlement, began)
         row = settle.row
-        return CallOutcome(reserved.request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
+        return CallOutcome(request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
 
-    def _settlement(self, reserved: Reserved, exchange: Exchange) -> Settlement:
-        return Settlement(self.call, self.model, self.estimate, self.key, self.ledger.worker.id, reserved, exchange)
+    async def _call_provider(self, exchange: Exchange) -> ProviderReply:
+        seconds = self.ledger.settings.call_timeout_seconds
+        if isinstance(self.call, ChatCall):
+            return await self.ledger.providers.chat(self.call, timeout_seconds=seconds, exchange=exchange)
+        return await self.ledger.providers.embed(self.call, timeout_seconds=seconds, exchange=exchange)
+
+    async def _settle(self, settle: Settle, settlement: Settlement, began: float) -> None:
+        """The outcome is on record; if it cannot be stored, then at least that it is not known."""
+        await self.ledger.recorder.record(settle, otherwise=lambda: settlement.unrecordable(began))
+        self.ledger.flights.note_settlement()
+
+    def _settlement(self, request_id: UUID, exchange: Exchange) -> Settlement:
+        return Settlement(self.call, self.model, self.estimate, self.key, self.ledger.worker.id, request_id, exchange)
 
     def _row(self, attempt: int) -> dict[str, Any]:
         """What is known of the request before it is made."""
         scope = self.scope
         return {
             "id": new_id(),
-            "run_id": scope.run_id,
+            "run_id": scope.attempt.run_id if scope.attempt else None,
             "step_id": scope.step_id,
             "worker_id": self.ledger.worker.id,
             "answer_key": self.key,
@@ -240,16 +248,6 @@ class _Flight:
             "cost_source": self.estimate.source,
             "context": postgres_json(scope.context) if scope.context else None,
         }
-
-    async def _replay(self, request_id: UUID) -> CallOutcome | None:
-        """The stored answer, used once more for nothing; None when it is no longer kept."""
-        stored = await read_stored_answer(self.ledger.engine, request_id)
-        if stored is None:
-            await forget_answer(self.ledger.engine, self.key)
-            return None
-        row = self._row(attempt=1) | replay_columns(stored)
-        self.ledger.recorder.record_soon(Replay(row))
-        return CallOutcome(row["id"], stored.reply, True, ZERO, stored.cost_source, stored.latency_ms)
 
 
 def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from blocks.database import database_errors
 from schemas.errors import BadInput
-from tasks.ledger.budgets import ZERO, BudgetState, Period, ScopeKind, period_start
+from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, ZERO, BudgetState, Period, ScopeKind, period_start
 from tasks.ledger.session import open_ledger
 
 _SET = text("""
@@ -77,9 +77,9 @@ def parse_amount(said: str, option: str) -> Decimal | None:
         amount = Decimal(said.strip().removeprefix("$"))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or amount < ZERO:
+    if not amount.is_finite() or not ZERO <= amount < MOST_USD:
         raise BadInput(f"{option} {said!r} is no amount of US dollars; write a number from 0 on, or none")
-    return amount
+    return amount.quantize(CENT_FRACTION)
 
 
 async def list_budgets() -> list[BudgetState]:

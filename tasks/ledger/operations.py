@@ -1,6 +1,7 @@
 """What can be recorded in the ledger, and what comes of it.
 
-Whoever wants something recorded hands the recorder an operation and awaits its outcome.
+Whoever wants something recorded hands the recorder an operation and awaits its outcome. What is done
+for a run names the attempt it belongs to, and is refused once another attempt has taken the run over.
 """
 
 from __future__ import annotations
@@ -11,23 +12,40 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from schemas.calls import CostSource
 from schemas.errors import HeadraceError
 from tasks.ledger.budgets import UsageKey
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One execution of a run; what it writes counts while the run's row names it."""
+
+    run_id: UUID
+    id: UUID
+
+
+@dataclass(frozen=True)
 class Reserved:
-    """The row exists and its worst case is reserved in `budget_keys`: make the call now."""
+    """The row exists and its worst case is reserved: make the call now."""
 
     request_id: UUID
-    budget_keys: tuple[UsageKey, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The key has an answer; replay the request that gave it."""
+    """The key has an answer, and its use is on record as a replay of the request that gave it.
+
+    Attributes:
+        request_id: row of this use.
+        reply: the answer as `pack_reply` packed it.
+        latency_ms: of the provider, at the time.
+    """
 
     request_id: UUID
+    reply: bytes
+    cost_source: CostSource
+    latency_ms: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +84,8 @@ ReserveOutcome = Reserved | Answered | ClaimedElsewhere | NoRoom | UnpricedUnder
 class Reserve:
     """Claim `answer_key`, write the request's row and reserve its worst case: all or nothing.
 
+    Where the key has an answer, the row is written as a replay of it.
+
     Attributes:
         row: columns of `llm_requests` known before the call.
         amount: worst case in US dollars; None where no price is known.
@@ -76,11 +96,17 @@ class Reserve:
     amount: Decimal | None
     timezone: str
     unpriced_allowed: bool = False
+    attempt: Attempt | None = None
 
     @property
     def key(self) -> str:
         """The call's content key."""
         return str(self.row["answer_key"])
+
+    @property
+    def is_local(self) -> bool:
+        """True where nobody can charge for the call, so that no budget needs to know of it."""
+        return bool(self.row["cost_source"] == "local")
 
     @property
     def scopes(self) -> list[tuple[str, str]]:
@@ -91,12 +117,13 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Settle:
-    """The outcome of a request: onto its row, out of the reservation, into `answers`.
+    """The outcome of a request: onto its row, out of its reservation, into `answers`.
+
+    The row says what was reserved and where; a request that was never reserved is not settled.
 
     Attributes:
         row: columns of `llm_requests` known after the call; always the same set.
-        reserved_usd: what its reservation holds.
-        spent_usd: what counts as spent from now on.
+        spent_usd: what counts as spent from now on; None for as much as was reserved.
         answers: the answer stands for its key from now on.
             Otherwise the key may be claimed anew.
         bodies: what goes into `llm_bodies`: request, response and reply, deflated.
@@ -105,34 +132,38 @@ class Settle:
     row: Mapping[str, Any]
     key: str
     worker_id: UUID
-    budget_keys: tuple[UsageKey, ...]
-    reserved_usd: Decimal
-    spent_usd: Decimal
+    spent_usd: Decimal | None
     answers: bool
     bodies: tuple[bytes, bytes | None, bytes | None] | None
 
 
 @dataclass(frozen=True)
-class Replay:
-    """A row that says a stored answer was used again, for nothing."""
-
-    row: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class BeginStep:
-    """The step is on record as running; a second attempt at it raises its count."""
+    """The step is on record as running, for the time that `row` says under `attempts`."""
 
     row: Mapping[str, Any]
+    attempt: Attempt
 
 
 @dataclass(frozen=True)
 class EndStep:
-    """The step's output or error is on record, if `attempt_id` still holds the run."""
+    """The step's output or error is on record."""
 
     row: Mapping[str, Any]
-    attempt_id: UUID
+    attempt: Attempt
 
 
-Operation = Reserve | Settle | Replay | BeginStep | EndStep
+@dataclass(frozen=True)
+class EndRun:
+    """The run's outcome is on record, and what its calls came to.
+
+    Attributes:
+        row: `id`, `status`, `result` (None keeps what is there) and `error`.
+    """
+
+    row: Mapping[str, Any]
+    attempt: Attempt
+
+
+Operation = Reserve | Settle | BeginStep | EndStep | EndRun
 Outcome = ReserveOutcome | HeadraceError | None

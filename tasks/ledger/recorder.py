@@ -7,28 +7,23 @@ takes it all. A lone write waits for nobody, a thousand at once cost a few commi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from blocks.database import database_errors
-from schemas.errors import DatabaseUnavailable, HeadraceError, TransientError
-from tasks.ledger.batch import apply_batch
-from tasks.ledger.operations import Operation, Outcome
+from schemas.errors import DatabaseUnavailable, HeadraceError
+from tasks.ledger.operations import Operation, Outcome, Settle
+from tasks.ledger.transaction import apply_batch
+
+log = logging.getLogger(__name__)
 
 MOST_IN_A_BATCH = 500
-SERIALIZATION_STATES = {"40001", "40P01"}
-"""SQLSTATE: serialization failure, deadlock detected; the transaction may simply be run again."""
 
-
-class _Conflict(TransientError):
-    """Two batches met in Postgres; the loser is applied again."""
-
-    code = "conflict"
+_Entry = tuple[Operation, asyncio.Future[Outcome]]
 
 
 class Recorder:
@@ -43,20 +38,32 @@ class Recorder:
     def __init__(self, engine: AsyncEngine, *, patience_seconds: float = 60.0) -> None:
         self._engine = engine
         self._patience_seconds = patience_seconds
-        self._waiting: deque[tuple[Operation, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[_Entry] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._closing = False
         self.transactions = 0
 
-    async def record(self, operation: Operation) -> Outcome:
+    async def record(self, operation: Operation, *, otherwise: Callable[[], Operation] | None = None) -> Outcome:
         """`operation` is durable; returns its outcome.
 
         A caller that is cancelled meanwhile does not undo the write.
+
+        Args:
+            otherwise: makes what is recorded next when the caller does not learn the outcome: it was
+                cancelled, or the write failed, perhaps after it was made.
 
         Raises:
             DatabaseUnavailable: Postgres stayed away longer than the recorder's patience.
             HeadraceError: the outcome is a refusal (`LeaseLost`).
         """
-        outcome = await asyncio.shield(self._enqueue(operation))
+        future = self._enqueue(operation)
+        try:
+            outcome = await asyncio.shield(future)
+        except BaseException:
+            if otherwise is not None:
+                following = otherwise()
+                future.add_done_callback(lambda _: self.record_soon(following))
+            raise
         if isinstance(outcome, HeadraceError):
             raise outcome
         return outcome
@@ -66,7 +73,8 @@ class Recorder:
         self._enqueue(operation).add_done_callback(_retrieve)
 
     async def close(self) -> None:
-        """Everything handed in is written."""
+        """Everything handed in is written; what Postgres stays away for too long is lost, and logged."""
+        self._closing = True
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
 
@@ -82,47 +90,56 @@ class Recorder:
             size = min(len(self._waiting), MOST_IN_A_BATCH)
             await self._write([self._waiting.popleft() for _ in range(size)])
 
-    async def _write(self, batch: list[tuple[Operation, asyncio.Future[Outcome]]]) -> None:
+    async def _write(self, batch: Sequence[_Entry]) -> None:
         try:
-            outcomes: Sequence[Any] = await self._commit([operation for operation, _ in batch])
+            outcomes = await self._commit([operation for operation, _ in batch])
         except DatabaseUnavailable as error:
-            outcomes = [error] * len(batch)
-        except BaseException as error:
-            if len(batch) > 1:  # one of them is at fault: only its caller shall hear of it
-                for pair in batch:
-                    await self._write([pair])
+            _fail(batch, error)
+            self._keep_settlements(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch, error)
                 return
-            batch[0][1].set_exception(error)
-            return
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
+            middle = len(batch) // 2  # one of them is at fault: only its caller shall hear of it
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+        else:
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
 
     async def _commit(self, operations: Sequence[Operation]) -> list[Outcome]:
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type((DatabaseUnavailable, _Conflict)),
+            retry=retry_if_exception_type(DatabaseUnavailable),
             stop=stop_after_delay(self._patience_seconds),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
             reraise=True,
         )
-        async for attempt in retrying:
-            with attempt:
-                return await self._transact(operations)
-        raise AssertionError("unreachable: tenacity returns or raises")
+        return await retrying(self._transact, operations)
 
     async def _transact(self, operations: Sequence[Operation]) -> list[Outcome]:
         self.transactions += 1
-        try:
-            with database_errors():
-                async with self._engine.begin() as connection:
-                    return await connection.run_sync(apply_batch, operations)
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) in SERIALIZATION_STATES:
-                raise _Conflict("a concurrent transaction came first") from error
-            raise
+        with database_errors():
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(apply_batch, operations)
+
+    def _keep_settlements(self, batch: Sequence[_Entry]) -> None:
+        """Callers were told, but money moves all the same: until it is written its keys and budgets are held."""
+        owed = [entry for entry in batch if isinstance(entry[0], Settle)]
+        if owed and self._closing:
+            log.error("Postgres stayed away: the outcome of %d calls is not on record", len(owed))
+        elif owed:
+            log.warning("Postgres is away: the outcome of %d calls waits to be recorded", len(owed))
+            self._waiting.extendleft(reversed(owed))
+
+
+def _fail(batch: Sequence[_Entry], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
 
 
 def _retrieve(future: asyncio.Future[Outcome]) -> None:
     """Look at the result of a write nobody awaits: the next awaited write meets the same trouble."""
-    if not future.cancelled():
-        future.exception()
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.warning("a record was not written (%s)", type(error).__name__)

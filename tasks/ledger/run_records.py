@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from blocks.database import database_errors
 from schemas.errors import NotFound
 from schemas.tables import Run as RunRow
+from tasks.ledger.budgets import COUNTED_USD
 from tasks.ledger.session import open_ledger
 
 
@@ -92,16 +93,15 @@ class RunDetail(BaseModel):
     steps: list[StepRecord]
 
 
-_STEP_DETAIL = text("""
+_STEP_DETAIL = text(f"""
     SELECT steps.name, steps.version, steps.status, steps.attempts, steps.model,
            extract(epoch FROM steps.completed_at - steps.started_at)::float8 AS seconds,
            count(calls.id) FILTER (WHERE calls.status <> 'replayed') AS calls,
            count(calls.id) FILTER (WHERE calls.status = 'replayed') AS replays,
            coalesce(sum(calls.input_tokens) FILTER (WHERE calls.status <> 'replayed'), 0) AS input_tokens,
            coalesce(sum(calls.output_tokens) FILTER (WHERE calls.status <> 'replayed'), 0) AS output_tokens,
-           CASE WHEN bool_or(calls.status = 'succeeded' AND calls.cost_usd IS NULL) THEN NULL
-                ELSE coalesce(sum(CASE calls.status WHEN 'unknown' THEN calls.reserved_usd ELSE calls.cost_usd END), 0)
-           END AS cost_usd,
+           CASE WHEN bool_or(calls.id IS NOT NULL AND {COUNTED_USD} IS NULL) THEN NULL
+                ELSE coalesce(sum({COUNTED_USD}), 0) END AS cost_usd,
            steps.error ->> 'message' AS error
     FROM steps LEFT JOIN llm_requests AS calls ON calls.run_id = steps.run_id AND calls.step_id = steps.id
     WHERE steps.run_id = :run

@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blocks.database import database_errors, dump_json
+from blocks.database import database_errors
 from schemas.canonical import postgres_json
 from schemas.errors import HeadraceError, LeaseLost, NotFound, RunBusy
 from schemas.identifiers import new_id
 from tasks.ledger.flights import Flights
+from tasks.ledger.operations import Attempt, EndRun
 from tasks.ledger.rows import insert_rows
 from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger
@@ -40,7 +41,8 @@ class StoredStep(BaseModel):
     id: UUID
     key: str
     status: str
-    output: dict[str, Any] | None
+    attempts: int
+    output: dict[str, Any] | None = None
 
 
 @dataclass
@@ -52,8 +54,7 @@ class Run:
         steps: steps of earlier attempts, by key.
     """
 
-    id: UUID
-    attempt_id: UUID
+    attempt: Attempt
     flow: str
     project: str
     subject: str
@@ -64,6 +65,11 @@ class Run:
     steps: dict[str, StoredStep] = field(default_factory=dict)
     turns: Flights = field(default_factory=lambda: Flights(1))
     ordinal: int = 0
+
+    @property
+    def id(self) -> UUID:
+        """The row in `runs`."""
+        return self.attempt.run_id
 
     def next_ordinal(self) -> int:
         """The place of the next step, counted from 1 over all attempts."""
@@ -119,12 +125,13 @@ async def open_run(request: RunRequest) -> AsyncIterator[Run]:
         else:
             await _end(run, "completed", None)
         finally:
+            ledger.attempts.discard(run.attempt.id)
             current_run.reset(run_token)
             current_scope.reset(scope_token)
 
 
 def _scope_of(run: Run) -> CallScope:
-    return CallScope(project=run.project, user=run.user, run_id=run.id, nonce=run.nonce)
+    return CallScope(project=run.project, user=run.user, attempt=run.attempt, nonce=run.nonce)
 
 
 async def _begin(ledger: Ledger, request: RunRequest) -> Run:
@@ -141,35 +148,34 @@ async def _begin(ledger: Ledger, request: RunRequest) -> Run:
 
 
 async def _create(ledger: Ledger, request: RunRequest) -> Run:
-    run_id, attempt_id = new_id(), new_id()
+    attempt = Attempt(new_id(), new_id())
     nonce = str(new_id()) if request.fresh else None
     row = {
-        "id": run_id,
+        "id": attempt.run_id,
         "flow": request.flow,
         "project": request.project,
         "subject": request.subject,
         "variant": request.variant,
         "parameters": postgres_json(request.parameters),
         "nonce": nonce,
-        "attempt_id": attempt_id,
+        "attempt_id": attempt.id,
     }
     with database_errors():
         async with ledger.engine.begin() as connection:
             await connection.run_sync(insert_rows, "runs", [row])
-            await connection.run_sync(_record_attempt, ledger, run_id, attempt_id, request.prefect_flow_run_id)
-    return Run(run_id, attempt_id, request.flow, request.project, request.subject, ledger, request.user, nonce)
+            await connection.run_sync(_record_attempt, ledger, attempt, request.prefect_flow_run_id)
+    return Run(attempt, request.flow, request.project, request.subject, ledger, request.user, nonce)
 
 
-def _record_attempt(
-    connection: Connection, ledger: Ledger, run_id: UUID, attempt_id: UUID, flow_run_id: UUID | None
-) -> None:
+def _record_attempt(connection: Connection, ledger: Ledger, attempt: Attempt, flow_run_id: UUID | None) -> None:
     row = {
-        "id": attempt_id,
-        "run_id": run_id,
+        "id": attempt.id,
+        "run_id": attempt.run_id,
         "worker_id": ledger.worker.id,
         "prefect_flow_run_id": flow_run_id,
     }
     insert_rows(connection, "run_attempts", [row])
+    ledger.attempts.add(attempt.id)
 
 
 _OF_FLOW_RUN = text("""
@@ -208,7 +214,7 @@ _SUPERSEDE = text("""
 _HAND_OVER = text("""
     UPDATE runs SET attempt_id = :attempt, status = 'running', error = NULL, completed_at = NULL WHERE id = :run
 """)
-_STEPS = text("SELECT id, key, status, output FROM steps WHERE run_id = :run")
+_STEPS = text("SELECT id, key, status, attempts, output FROM steps WHERE run_id = :run")
 
 
 def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: RunRequest) -> Run:
@@ -216,16 +222,16 @@ def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: Ru
     row = connection.execute(_LOCK_RUN, {"run": run_id}).first()
     if row is None:
         raise NotFound(f"there is no run {run_id}", run_id=str(run_id))
-    if row.alive and row.worker_id != ledger.worker.id:
+    here = row.worker_id == ledger.worker.id
+    if row.attempt_id in ledger.attempts if here else row.alive:
         raise RunBusy(f"run {run_id} is being worked on by process {row.pid} of {row.host}", run_id=str(run_id))
-    attempt_id = new_id()
+    attempt = Attempt(run_id, new_id())
     connection.execute(_SUPERSEDE, {"run": run_id})
-    connection.execute(_HAND_OVER, {"run": run_id, "attempt": attempt_id})
-    _record_attempt(connection, ledger, run_id, attempt_id, request.prefect_flow_run_id)
+    connection.execute(_HAND_OVER, {"run": run_id, "attempt": attempt.id})
+    _record_attempt(connection, ledger, attempt, request.prefect_flow_run_id)
     steps = {step.key: StoredStep(**step._mapping) for step in connection.execute(_STEPS, {"run": run_id})}
     return Run(
-        id=run_id,
-        attempt_id=attempt_id,
+        attempt=attempt,
         flow=row.flow,
         project=row.project,
         subject=row.subject,
@@ -238,29 +244,16 @@ def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: Ru
     )
 
 
-_END_RUN = text("""
-    UPDATE runs SET status = :status, error = CAST(:error AS jsonb), completed_at = clock_timestamp(),
-        result = coalesce(CAST(:result AS jsonb), result),
-        cost_usd = (SELECT coalesce(sum(CASE status WHEN 'unknown' THEN reserved_usd ELSE cost_usd END), 0)
-                    FROM llm_requests WHERE run_id = :run)
-    WHERE id = :run AND attempt_id = :attempt
-""")
-_END_ATTEMPT = text("UPDATE run_attempts SET ended_at = clock_timestamp(), outcome = :status WHERE id = :attempt")
-
-
 async def _end(run: Run, status: str, error: dict[str, Any] | None) -> None:
     """The run's outcome is on record, unless another attempt has taken it over."""
-    values = {
-        "run": run.id,
-        "attempt": run.attempt_id,
+    row = {
+        "id": run.id,
         "status": status,
-        "error": dump_json(postgres_json(error)) if error else None,
-        "result": dump_json(postgres_json(run.result)) if run.result else None,
+        "result": postgres_json(run.result) if run.result else None,
+        "error": postgres_json(error) if error else None,
     }
-    await run.ledger.recorder.close()
-    with database_errors():
-        async with run.ledger.engine.begin() as connection:
-            written = await connection.execute(_END_RUN, values)
-            await connection.execute(_END_ATTEMPT, values)
-    if written.rowcount == 0 and status == "completed":
-        raise LeaseLost("another attempt has taken this run over; its record is the one that counts")
+    try:
+        await run.ledger.recorder.record(EndRun(row, run.attempt))
+    except LeaseLost:
+        if status == "completed":
+            raise

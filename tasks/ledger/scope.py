@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tasks.ledger.operations import Attempt
+
 
 @dataclass(frozen=True)
 class CallScope:
-    """What a call is for; everything here but `context` and `purpose` is part of its key.
+    """What a call is for; project, user, nonce and repetition are part of its key.
 
     Attributes:
-        repetition: tells apart repeats that must differ.
+        attempt: the run in progress, and which execution of it this is.
         nonce: of a run started with `--fresh`.
+        repetition: tells apart repeats that must differ.
     """
 
     project: str
     user: str | None = None
-    run_id: UUID | None = None
+    attempt: Attempt | None = None
     step_id: UUID | None = None
     purpose: str | None = None
     nonce: str | None = None

@@ -7,22 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from blocks.database import create_async_database, create_database, migrate, normal_url, require_current_schema
 from blocks.database import schema_revision as read_revision
 from schemas.settings import Settings, get_settings
 from schemas.tables.base import SCHEMA_REVISION
+from tasks.ledger.budgets import zone
 from tasks.ledger.flights import Flights
 from tasks.ledger.recorder import Recorder
 from tasks.ledger.workers import Worker
 
 if TYPE_CHECKING:
-    from blocks.embedded.stack import EmbeddedStack
-    from blocks.providers.registry import Providers
     from sqlalchemy.engine import URL
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-_current: ContextVar[Ledger | None] = ContextVar("headrace_ledger", default=None)
+    from blocks.embedded.stack import EmbeddedStack
+    from blocks.providers.registry import Providers
 
 
 class Ledger:
@@ -34,6 +36,7 @@ class Ledger:
         worker: this process, whose lease covers what it holds.
         providers: the models' endpoints.
         flights: calls of this process in flight, by key.
+        attempts: attempts at runs that go on here.
     """
 
     def __init__(self, settings: Settings, engine: AsyncEngine, providers: Providers) -> None:
@@ -45,33 +48,79 @@ class Ledger:
             engine, lease_seconds=settings.lease_seconds, renewal_seconds=settings.lease_renewal_seconds
         )
         self.flights = Flights(settings.parallel_calls)
+        self.attempts: set[UUID] = set()
+
+
+class _Opened:
+    """One ledger and those who use it; whoever leaves last closes it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.loop = asyncio.get_running_loop()
+        self.users = 0
+        self._resources = AsyncExitStack()
+        self._opening = asyncio.create_task(_enter(settings, self._resources), name="ledger-opening")
+
+    async def ledger(self) -> Ledger:
+        """The ledger, once it is open, or why it cannot be; who stops waiting stops nobody else."""
+        return await asyncio.shield(self._opening)
+
+    async def close(self) -> None:
+        """Everything the ledger holds is closed, also when it is still being opened or never was."""
+        await asyncio.wait([self._opening])
+        await self._resources.aclose()
+
+
+_current: ContextVar[_Opened | None] = ContextVar("headrace_ledger", default=None)
+_open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
 
 
 @asynccontextmanager
 async def open_ledger(settings: Settings | None = None) -> AsyncIterator[Ledger]:
-    """The ledger of this event loop, opened where none is open yet and closed by whoever opened it.
+    """The ledger of this event loop, opened by the first who asks and closed by the last who leaves.
+
+    Calls that begin side by side, each asking for a ledger of its own accord, thus share one.
+
+    Args:
+        settings: by default those of the ledger around, or of this process.
 
     Raises:
         ConfigurationError: the database's schema is not the one needed; the message names the command.
         DatabaseUnavailable: Postgres cannot be reached.
     """
-    present = _current.get()
-    if present is not None and present.loop is asyncio.get_running_loop():
-        yield present
-        return
-    chosen = settings or get_settings()
-    async with AsyncExitStack() as resources:
-        ledger = await _enter(chosen, resources)
-        _current.set(ledger)
-        resources.callback(_current.set, present)
-        yield ledger
+    around = _current.get()
+    opened = _join(settings, around)
+    _current.set(opened)
+    try:
+        yield await opened.ledger()
+    finally:
+        _current.set(around)
+        opened.users -= 1
+        if opened.users == 0:
+            if _open.get(opened.loop) is opened:
+                del _open[opened.loop]
+            await asyncio.shield(asyncio.ensure_future(opened.close()))
+
+
+def _join(settings: Settings | None, around: _Opened | None) -> _Opened:
+    """The ledger to use, with the caller counted among its users."""
+    loop = asyncio.get_running_loop()
+    if around is not None and around.loop is loop and around.users and settings in (None, around.settings):
+        opened = around
+    else:
+        chosen = settings or get_settings()
+        present = _open.get(loop)
+        opened = present if present is not None and present.settings == chosen else _Opened(chosen)
+        _open[loop] = opened
+    opened.users += 1
+    return opened
 
 
 async def _enter(settings: Settings, resources: AsyncExitStack) -> Ledger:
     from blocks.embedded.stack import EmbeddedStack
     from blocks.providers.registry import Providers
 
+    zone(settings.budget_timezone)
     stack = EmbeddedStack(
         settings.home,
         settings.cache,

@@ -10,17 +10,24 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import to_json
+
 from blocks.providers.exchange import Exchange
 from blocks.providers.prices import price
-from schemas.calls import ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
+from schemas.calls import ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply, Usage
 from schemas.canonical import postgres_text
 from schemas.errors import HeadraceError, ProviderTimeout
-from tasks.ledger.budgets import ZERO
-from tasks.ledger.operations import Reserved, Settle
+from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, ZERO
+from tasks.ledger.operations import Settle
 
 HTTP_OK = 200
 FAST = 1
 """zlib level: a fifth of the time of the default for a tenth more bytes."""
+
+MOST_TOKENS = 2**31 - 1
+"""What is beyond is no count: the provider said nothing that can be believed."""
+
+_COUNTS = {"input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"}
 
 UNSAID: dict[str, Any] = {
     "answered_model": None,
@@ -39,14 +46,14 @@ UNSAID: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Settlement:
-    """How one reserved call is settled, for either outcome."""
+    """How one reserved request is settled, whatever comes of it."""
 
     call: ChatCall | EmbeddingCall
     model: ModelInfo
     estimate: CostEstimate
     key: str
     worker_id: UUID
-    reserved: Reserved
+    request_id: UUID
     exchange: Exchange
 
     def success(self, reply: ProviderReply, began: float) -> Settle:
@@ -58,12 +65,11 @@ class Settlement:
             "response": self._readable(reply),
             "cost_usd": cost,
             "cost_source": source,
-            "finish_reason": reply.finish_reason,
-            "provider_request_id": reply.provider_request_id,
+            "finish_reason": _text(reply.finish_reason),
+            "provider_request_id": _text(reply.provider_request_id),
+            **_believable(reply.usage),
         }
-        if reply.usage is not None:
-            columns |= reply.usage.model_dump(exclude={"cache_write_tokens"})  # it is in the stored reply
-        return self._settle(columns, began, spent_usd=self._held if cost is None else cost, reply=reply)
+        return self._settle(columns, began, spent_usd=cost, reply=reply)
 
     def failure(self, error: BaseException, began: float) -> Settle:
         """A refused call cost nothing; one whose outcome nobody knows counts with its worst case.
@@ -77,67 +83,104 @@ class Settlement:
         withheld = self.exchange.reply
         if withheld is not None:
             cost, source = self._cost(withheld)
-            columns |= {"status": "failed", "cost_usd": cost, "cost_source": source}
-            return self._settle(columns, began, spent_usd=self._held if cost is None else cost)
+            columns |= {"status": "failed", "cost_usd": cost, "cost_source": source, **_believable(withheld.usage)}
+            return self._settle(columns, began, spent_usd=cost)
         refused = isinstance(error, HeadraceError) and not isinstance(error, ProviderTimeout)
         unknown = not refused or self.exchange.status == HTTP_OK
+        cost = None if unknown else ZERO
         columns |= {
             "status": "unknown" if unknown else "failed",
-            "cost_usd": None if unknown else ZERO,
+            "cost_usd": cost,
             "cost_source": self.estimate.source,
         }
-        return self._settle(columns, began, spent_usd=self._held if unknown else ZERO)
+        return self._settle(columns, began, spent_usd=cost)
 
-    @property
-    def _held(self) -> Decimal:
-        return self.estimate.usd or ZERO
+    def unrecordable(self, began: float) -> Settle:
+        """The call was made and its outcome cannot be stored: it counts with its worst case."""
+        columns = {
+            "status": "unknown",
+            "cost_usd": None,
+            "cost_source": self.estimate.source,
+            "error_class": "OutcomeLost",
+            "error_message": "the outcome could not be recorded",
+        }
+        return self._settle(columns, began, spent_usd=None, keep_bodies=False)
+
+    def withdrawn(self) -> Settle:
+        """The caller was gone before the provider was asked: nothing was spent."""
+        columns = {
+            "status": "failed",
+            "cost_usd": ZERO,
+            "cost_source": self.estimate.source,
+            "error_class": "Withdrawn",
+            "error_message": "the caller was interrupted before the provider was asked",
+        }
+        return self._settle(columns, time.monotonic(), spent_usd=ZERO, keep_bodies=False)
 
     def _settle(
-        self, columns: dict[str, Any], began: float, *, spent_usd: Decimal, reply: ProviderReply | None = None
+        self,
+        columns: dict[str, Any],
+        began: float,
+        *,
+        spent_usd: Decimal | None,
+        reply: ProviderReply | None = None,
+        keep_bodies: bool = True,
     ) -> Settle:
         latency_ms = round((time.monotonic() - began) * 1000)
         return Settle(
-            row={"id": self.reserved.request_id, **UNSAID, "latency_ms": latency_ms, **columns},
+            row={"id": self.request_id, **UNSAID, "latency_ms": latency_ms, **columns},
             key=self.key,
             worker_id=self.worker_id,
-            budget_keys=self.reserved.budget_keys,
-            reserved_usd=self._held,
             spent_usd=spent_usd,
             answers=reply is not None,
-            bodies=self._bodies(reply),
+            bodies=self._bodies(reply) if keep_bodies else None,
         )
 
     def _cost(self, reply: ProviderReply) -> tuple[Decimal | None, CostSource]:
         if self.model.local:
             return ZERO, "local"
-        if reply.provider_cost_usd is not None:
-            return reply.provider_cost_usd, "provider"
-        cost = price(self.call.model, self.model.provider, reply.usage) if reply.usage else None
-        return cost, "unpriced" if cost is None else "price_table"
+        said = reply.provider_cost_usd
+        if said is not None and said.is_finite() and ZERO <= said < MOST_USD:
+            return said.quantize(CENT_FRACTION), "provider"
+        usage = reply.usage if reply.usage and _believable(reply.usage) else None
+        cost = price(self.call.model, self.model.provider, usage) if usage else None
+        return (None, "unpriced") if cost is None else (cost.quantize(CENT_FRACTION), "price_table")
 
     def _readable(self, reply: ProviderReply) -> dict[str, Any] | None:
         """What a person wants to see of the answer; the exact bytes are in `llm_bodies`."""
         if isinstance(self.call, EmbeddingCall):
             return None
-        return {"content": postgres_text(reply.text), "finish_reason": reply.finish_reason}
+        return {"content": postgres_text(reply.text), "finish_reason": _text(reply.finish_reason)}
 
     def _bodies(self, reply: ProviderReply | None) -> tuple[bytes, bytes | None, bytes | None] | None:
         request, response = self.exchange.request_bytes, self.exchange.response_bytes
-        if request is None:
+        if request is None and reply is None:
             return None
         return (
-            zlib.compress(request, FAST),
+            zlib.compress(request or b"", FAST),
             None if response is None else zlib.compress(response, FAST),
             None if reply is None else pack_reply(reply),
         )
+
+
+def _text(said: str | None) -> str | None:
+    return None if said is None else postgres_text(said)
+
+
+def _believable(usage: Usage | None) -> dict[str, int]:
+    """The counts as columns; none where the provider did not say, or says what cannot be."""
+    counts = usage.model_dump(include=_COUNTS) if usage else {}
+    return counts if all(0 <= count <= MOST_TOKENS for count in counts.values()) else {}
 
 
 NOT_PACKED = {"request_bytes", "response_bytes"}
 
 
 def pack_reply(reply: ProviderReply) -> bytes:
-    """The reply as deflated JSON in ASCII, which can hold whatever a model says, lone surrogates included."""
-    return zlib.compress(json.dumps(reply.model_dump(mode="json", exclude=NOT_PACKED)).encode("ascii"), FAST)
+    """The reply as deflated JSON; in ASCII, which can hold whatever a model says, lone surrogates included."""
+    if reply.vectors is None:
+        return zlib.compress(json.dumps(reply.model_dump(mode="json", exclude=NOT_PACKED)).encode("ascii"), FAST)
+    return zlib.compress(to_json(reply.model_dump(exclude=NOT_PACKED), inf_nan_mode="constants"), FAST)
 
 
 def unpack_reply(packed: bytes) -> ProviderReply:

@@ -85,13 +85,23 @@ class _Definition:
         self.prompt = prompt
         self.function = function
         self.signature = inspect.signature(function)
+        self._result: type[BaseModel] | None = None
 
-    @functools.cached_property
-    def _result(self) -> type[BaseModel]:
-        found: type[BaseModel] = get_type_hints(self.function)["return"]
-        return found
+    def result(self) -> type[BaseModel]:
+        """The model that the function says it returns.
+
+        Raises:
+            TypeError: it says nothing of the kind.
+        """
+        if self._result is None:
+            found = get_type_hints(self.function).get("return")
+            if not (isinstance(found, type) and issubclass(found, BaseModel)):
+                raise TypeError(f"the step {self.name} must say which Pydantic model it returns")
+            self._result = found
+        return self._result
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        self.result()  # that it cannot be read back later must be known before anything is spent
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
@@ -101,27 +111,17 @@ class _Definition:
         return content_key([self.name, self.version, prompt_hash, arguments, run.nonce])
 
     def output(self, stored: StoredStep) -> Any:
-        return self._result.model_validate(stored.output)
+        return self.result().model_validate(stored.output)
 
 
 async def _record(
     definition: _Definition, run: Run, key: str, arguments: dict[str, Any], work: Callable[[], Awaitable[R]]
 ) -> R:
-    """Run the step between its two records; nothing is awaited for the first, the second is durable."""
-    known = run.steps.get(key)
-    step_id = known.id if known else new_id()
-    begin = {
-        "id": step_id,
-        "run_id": run.id,
-        "name": definition.name,
-        "version": definition.version,
-        "ordinal": run.next_ordinal(),
-        "key": key,
-        "model": arguments.get("model"),
-        "prompt_hash": definition.prompt.hash if definition.prompt else None,
-    }
-    run.ledger.recorder.record_soon(BeginStep(begin))
-    run.steps.setdefault(key, StoredStep(id=step_id, key=key, status="running", output=None))
+    """Run the step between its two records; nothing is awaited for the first, the second is durable.
+
+    The result is read back from its record, so that it is the same now as in every later replay.
+    """
+    step_id = _begin(definition, run, key, arguments)
     token = current_scope.set(_scope_of(run, definition.name, step_id))
     began = time.monotonic()
     log.info("%s …", definition.name)
@@ -134,13 +134,34 @@ async def _record(
         current_scope.reset(token)
     output = postgres_json(result.model_dump(mode="json"))
     await run.ledger.recorder.record(_ending(run, step_id, "completed", output=output))
-    run.steps[key] = StoredStep(id=step_id, key=key, status="completed", output=output)
+    run.steps[key] = run.steps[key].model_copy(update={"status": "completed", "output": output})
     log.info("%s done in %.1f s", definition.name, time.monotonic() - began)
-    return result
+    replayed: R = definition.output(run.steps[key])
+    return replayed
+
+
+def _begin(definition: _Definition, run: Run, key: str, arguments: dict[str, Any]) -> UUID:
+    """The step is on its way to being on record as running; returns its id."""
+    known = run.steps.get(key) or StoredStep(id=new_id(), key=key, status="running", attempts=0)
+    run.steps[key] = known.model_copy(update={"attempts": known.attempts + 1})
+    model = arguments.get("model")
+    row = {
+        "id": known.id,
+        "run_id": run.id,
+        "name": definition.name,
+        "version": definition.version,
+        "ordinal": run.next_ordinal(),
+        "key": key,
+        "attempts": known.attempts + 1,
+        "model": model if isinstance(model, str) else None,
+        "prompt_hash": definition.prompt.hash if definition.prompt else None,
+    }
+    run.ledger.recorder.record_soon(BeginStep(row, run.attempt))
+    return known.id
 
 
 def _scope_of(run: Run, purpose: str, step_id: UUID) -> CallScope:
-    scope = current_scope.get() or CallScope(project=run.project, user=run.user, run_id=run.id, nonce=run.nonce)
+    scope = current_scope.get() or CallScope(project=run.project, user=run.user, attempt=run.attempt, nonce=run.nonce)
     return replace(scope, purpose=purpose, step_id=step_id)
 
 
@@ -150,7 +171,7 @@ def _ending(run: Run, step_id: UUID, status: str, *, output: Any = None, error: 
         said = postgres_json({"code": error.code, "message": str(error)})
     elif error is not None:
         said = {"code": "internal", "message": type(error).__name__}
-    return EndStep({"id": step_id, "status": status, "output": output, "error": said}, run.attempt_id)
+    return EndStep({"id": step_id, "status": status, "output": output, "error": said}, run.attempt)
 
 
 async def _as_prefect_task(name: str, work: Callable[[], Awaitable[R]]) -> R:

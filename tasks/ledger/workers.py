@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import logging
+import time
 from uuid import UUID
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blocks.database import database_errors
 from blocks.processes import ProcessIdentity, is_dead, this_process
 from schemas.errors import DatabaseUnavailable
 from schemas.identifiers import new_id
-from tasks.ledger.budgets import ZERO, UsageKey, lock_usage, write_usage
+from tasks.ledger.budgets import Reservation, lock_usage, write_usage
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""While waiting for others: how often to see whether they still live."""
 
 _REGISTER = text("""
     INSERT INTO workers (id, host, pid, process_started, lease_until)
@@ -29,6 +36,10 @@ _RENEW = text("""
     UPDATE workers SET lease_until = clock_timestamp() + make_interval(secs => :lease) WHERE id = :id
 """)
 _END_LEASES = text("UPDATE workers SET lease_until = '-infinity' WHERE id = ANY(:ids)")
+_END_DEAD_LEASES = text("""
+    UPDATE workers SET lease_until = '-infinity'
+    WHERE id IN (SELECT id FROM workers WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+""")
 _HOLDING = text("""
     SELECT id, host, pid, process_started FROM workers
     WHERE lease_until >= clock_timestamp() AND host = :host AND id <> :me
@@ -44,6 +55,8 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._renewal_seconds = renewal_seconds
         self._heartbeat: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
+        self._looked = 0.0
 
     async def start(self) -> None:
         """The worker is on record, its lease renewed from now on."""
@@ -64,12 +77,28 @@ class Worker:
             async with self._engine.begin() as connection:
                 await connection.execute(_END_LEASES, {"ids": [self.id]})
 
+    async def look_for_dead(self, *, at_once: bool = False) -> None:
+        """Dead workers are buried; however many wait for them, one looks, and not too often.
+
+        Args:
+            at_once: somebody's lease is known to be over.
+        """
+        if self._looking.locked():
+            return
+        async with self._looking:
+            if at_once or time.monotonic() - self._looked > LOOK_SECONDS:
+                await bury_dead_workers(self._engine, self.id)
+                self._looked = time.monotonic()
+
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._renewal_seconds)
-            with contextlib.suppress(DatabaseUnavailable), database_errors():
-                async with self._engine.begin() as connection:
-                    await connection.execute(_RENEW, {"id": self.id, "lease": self._lease_seconds})
+            try:
+                with database_errors():
+                    async with self._engine.begin() as connection:
+                        await connection.execute(_RENEW, {"id": self.id, "lease": self._lease_seconds})
+            except (DatabaseUnavailable, SQLAlchemyError) as error:  # it may work the next time; nobody else renews
+                log.warning("the lease was not renewed (%s)", type(error).__name__)
 
 
 async def bury_dead_workers(engine: AsyncEngine, me: UUID) -> int:
@@ -84,43 +113,43 @@ async def bury_dead_workers(engine: AsyncEngine, me: UUID) -> int:
             holding = (await connection.execute(_HOLDING, {"host": host, "me": me})).all()
             gone = [row.id for row in holding if is_dead(ProcessIdentity(row.host, row.pid, row.process_started))]
             if gone:
-                await connection.execute(_END_LEASES, {"ids": gone})
+                await connection.execute(_END_DEAD_LEASES, {"ids": gone})
         async with engine.begin() as connection:
             return await connection.run_sync(give_up_abandoned)
 
 
 _ABANDONED = text("""
-    SELECT llm_requests.id, llm_requests.budget_scopes FROM llm_requests
+    SELECT llm_requests.id, llm_requests.reserved_usd, llm_requests.budget_scopes FROM llm_requests
     JOIN workers ON workers.id = llm_requests.worker_id AND workers.lease_until < clock_timestamp()
     WHERE llm_requests.status = 'reserved'
 """)
 _GIVE_UP = text("""
     UPDATE llm_requests SET status = 'unknown', completed_at = clock_timestamp(),
         error_class = 'WorkerLost', error_message = 'the calling process ended before the outcome was recorded'
-    WHERE id = ANY(:ids) AND status = 'reserved'
-    RETURNING id, budget_scopes, reserved_usd
+    WHERE id IN (SELECT id FROM llm_requests WHERE id = ANY(:ids) AND status = 'reserved' ORDER BY id FOR UPDATE)
+    RETURNING id
 """)
+# Whoever holds one of these rows is freeing or answering it.
 _FREE_CLAIMS = text("""
-    DELETE FROM answers USING workers
-    WHERE workers.id = answers.worker_id AND answers.status = 'claimed' AND workers.lease_until < clock_timestamp()
+    DELETE FROM answers WHERE key IN (
+        SELECT answers.key FROM answers
+        JOIN workers ON workers.id = answers.worker_id AND workers.lease_until < clock_timestamp()
+        WHERE answers.status = 'claimed' FOR UPDATE OF answers SKIP LOCKED
+    )
 """)
 
 
 def give_up_abandoned(connection: Connection) -> int:
-    """Requests in flight of workers whose lease is over are `unknown`, their claims free."""
+    """Requests in flight of workers whose lease is over are `unknown`, their claims free; returns how many."""
     found = connection.execute(_ABANDONED).all()
-    if found:
+    held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found}
+    if held:
         # Budget rows first, then requests: the order of every transaction of the ledger.
-        usage = lock_usage(connection, {key for row in found for key in _keys(row.budget_scopes)}, {})
-        given_up = connection.execute(_GIVE_UP, {"ids": [row.id for row in found]}).all()
-        for row in given_up:
-            for key in _keys(row.budget_scopes):
-                usage[key].reserved_usd -= row.reserved_usd or ZERO
-                usage[key].spent_usd += row.reserved_usd or ZERO
+        usage = lock_usage(connection, {key for reservation in held.values() for key in reservation.keys}, {})
+        given_up = connection.execute(_GIVE_UP, {"ids": list(held)}).scalars().all()
+        held = {request_id: held[request_id] for request_id in given_up}
+        for reservation in held.values():
+            reservation.settle("reserved", None, usage)
         write_usage(connection, usage)
     connection.execute(_FREE_CLAIMS)
-    return len(found)
-
-
-def _keys(scopes: Sequence[Sequence[str]]) -> list[UsageKey]:
-    return [UsageKey.from_json(parts) for parts in scopes]
+    return len(held)

@@ -374,7 +374,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_llm_requests_project_created_at", "llm_requests", ["project", "created_at"], unique=False)
     op.create_index("ix_llm_requests_run_id", "llm_requests", ["run_id"], unique=False)
-    op.create_index("ix_llm_requests_user_id_created_at", "llm_requests", ["user_id", "created_at"], unique=False)
+    op.create_index("ix_llm_requests_user_id_id", "llm_requests", ["user_id", "id"], unique=False)
     op.create_table(
         "llm_bodies",
         sa.Column("request_id", sa.Uuid(), nullable=False),

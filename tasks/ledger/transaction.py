@@ -1,0 +1,32 @@
+"""The ledger's one transaction: a batch of operations, applied.
+
+Rows are locked in a fixed order: runs, budget rows, requests, answers; each kind sorted. Every
+operation may be applied twice, so that a batch whose commit was cut off by a lost connection is simply
+applied again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from tasks.ledger.batch import Batch
+from tasks.ledger.budgets import write_usage
+from tasks.ledger.call_writes import lock_budgets, reserve, settle
+from tasks.ledger.operations import Operation, Outcome
+from tasks.ledger.run_writes import begin_steps, end_runs, end_steps, refuse_the_superseded
+
+
+def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
+    """All of `operations` are written in the transaction of `connection`; one outcome each, in order."""
+    batch = Batch(operations)
+    refuse_the_superseded(connection, batch)
+    begin_steps(connection, batch)
+    held = lock_budgets(connection, batch)
+    settle(connection, batch, held)
+    reserve(connection, batch)
+    write_usage(connection, batch.usage)
+    end_steps(connection, batch)
+    end_runs(connection, batch)
+    return [batch.outcomes.get(place) for place in range(len(operations))]

@@ -1,0 +1,174 @@
+"""Postgres goes away and comes back: nothing that was acknowledged is lost, nothing is counted twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from blocks.database import create_database, migrate, normal_url, require_current_schema
+from blocks.embedded.stack import EmbeddedStack
+from schemas.errors import DatabaseUnavailable
+from schemas.settings import Settings
+from tasks.ledger.calls import complete
+from tasks.ledger.recorder import Recorder
+from tasks.ledger.session import Ledger, open_ledger
+from tests.conftest import Environment
+from tests.scripted_provider import Reply, ScriptedProvider
+from tests.tasks.ledger.conftest import Look
+
+MODEL = "gpt-4o-mini"
+costly = pytest.mark.scripted(respond=lambda _: Reply("yes", usage={"cost": 0.25}))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """A Postgres that may be stopped."""
+    home = tmp_path_factory.mktemp("restarted")
+    with EmbeddedStack(home, home / "cache", idle_minutes=0) as own:
+        yield own
+
+
+@pytest.fixture
+def database_url(stack: EmbeddedStack) -> Iterator[str]:
+    """URL of a migrated database on it."""
+    url = stack.database_url("restarted")
+    engine = create_database(normal_url(url))
+    migrate(engine)
+    engine.dispose()
+    yield url
+    admin = create_engine(normal_url(stack.database_url("postgres")), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE restarted WITH (FORCE)"))
+    admin.dispose()
+
+
+def crash(stack: EmbeddedStack) -> None:
+    """The server dies without a farewell and is started again."""
+    (pid,) = [state.pid for state in stack.running() if state.name == "postgres"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    stack.database_url("restarted")
+
+
+@pytest.mark.scripted(respond=lambda _: Reply("yes", usage={"cost": 0.25}), latency_ms=20)
+async def test_a_crash_of_the_server_in_the_midst_of_calls_loses_and_doubles_nothing(
+    environment: Environment, settings: Settings, provider: ScriptedProvider, stack: EmbeddedStack, look: Look
+) -> None:
+    environment(HEADRACE_PARALLEL_CALLS=16)
+    async with open_ledger():
+        crashing: asyncio.Task[None] | None = None
+        answers = []
+        calls = [asyncio.create_task(complete(f"Question {n}?", model=MODEL)) for n in range(300)]
+        for done, call in enumerate(asyncio.as_completed(calls)):
+            answers.append(await call)
+            if done in (50, 150):
+                if crashing is not None:
+                    await crashing
+                crashing = asyncio.create_task(asyncio.to_thread(crash, stack))
+        assert crashing is not None
+        await crashing
+    assert provider.paid == 300
+    assert look("SELECT status, count(*) FROM llm_requests GROUP BY 1") == [("succeeded", 300)]
+    stored = {row.id for row in look("SELECT id FROM llm_requests")}
+    assert {answer.request_id for answer in answers} == stored
+    assert look("SELECT reserved_usd, spent_usd FROM budget_usage WHERE period = 'day'") == [(0, 75)]
+    assert look("SELECT status, count(*) FROM answers GROUP BY 1") == [("answered", 300)]
+
+
+@pytest.fixture
+async def hasty(ledger: Ledger) -> Ledger:
+    """A ledger whose recorder tells its callers soon that Postgres is away."""
+    ledger.recorder = Recorder(ledger.engine, patience_seconds=0.2)
+    return ledger
+
+
+@costly
+async def test_an_answer_that_came_while_postgres_was_away_is_recorded_when_it_is_back(
+    hasty: Ledger, provider: ScriptedProvider, stack: EmbeddedStack, look: Look
+) -> None:
+    provider.hold()
+    call = asyncio.create_task(complete("Why?", model=MODEL))
+    await provider.held(1)
+    await asyncio.to_thread(stack.stop, force=True)
+    provider.release()
+    with pytest.raises(DatabaseUnavailable):
+        await call
+    with pytest.raises(DatabaseUnavailable):
+        await complete("Something else?", model=MODEL)
+    await asyncio.to_thread(stack.database_url, "restarted")
+    again = await complete("Why?", model=MODEL)
+    assert again.replayed
+    assert provider.paid == 1
+    assert look("SELECT reserved_usd, spent_usd FROM budget_usage WHERE period = 'day'")[0].reserved_usd == 0
+    assert [row.status for row in look("SELECT status FROM llm_requests ORDER BY id")] == ["succeeded", "replayed"]
+
+
+@costly
+async def test_an_answer_that_could_not_be_recorded_to_the_end_is_logged(
+    hasty: Ledger, provider: ScriptedProvider, stack: EmbeddedStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.hold()
+    call = asyncio.create_task(complete("Why?", model=MODEL))
+    await provider.held(1)
+    await asyncio.to_thread(stack.stop, force=True)
+    provider.release()
+    with pytest.raises(DatabaseUnavailable):
+        await call
+    assert "the outcome of 1 calls waits to be recorded" in caplog.text
+    await hasty.recorder.close()
+    assert "the outcome of 1 calls is not on record" in caplog.text
+    await asyncio.to_thread(stack.database_url, "restarted")
+
+
+class Heard(logging.Handler):
+    """Knows when something was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.event.set()
+
+
+async def test_a_lease_is_renewed_again_when_the_server_is_back(
+    environment: Environment, settings: Settings, stack: EmbeddedStack, look: Look
+) -> None:
+    environment(HEADRACE_LEASE_RENEWAL_SECONDS=0.05)
+    heard, log = Heard(), logging.getLogger("tasks.ledger.workers")
+    log.addHandler(heard)
+    async with open_ledger():
+        await asyncio.to_thread(stack.stop, force=True)
+        await asyncio.wait_for(heard.event.wait(), 30)  # a renewal failed
+        log.removeHandler(heard)
+        await asyncio.to_thread(stack.database_url, "restarted")
+        look("UPDATE workers SET lease_until = now()")
+        renewed = "SELECT FROM workers, pg_sleep(0.02) WHERE lease_until > now() + interval '20 s'"
+        while await asyncio.to_thread(look, renewed) == []:
+            pass
+    assert look("SELECT FROM workers WHERE lease_until > now()") == [], "it ends with the ledger"
+
+
+def test_a_password_that_is_not_accepted_is_unavailable_and_not_repeated(
+    stack: EmbeddedStack, database_url: str, look: Look
+) -> None:
+    rules = stack.home / "postgres" / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    look("CREATE ROLE stranger LOGIN PASSWORD 'right'")
+    rules.write_text("local all stranger scram-sha-256\n" + before)
+    look("SELECT pg_reload_conf()")
+    url = normal_url(database_url).set(username="stranger", password="wrong-one")
+    engine = create_database(url)
+    with pytest.raises(DatabaseUnavailable, match="password authentication failed") as failure:
+        require_current_schema(engine)
+    engine.dispose()
+    assert "wrong-one" not in str(failure.value)
+    rules.write_text(before)
+    look("SELECT pg_reload_conf()")
+    look("DROP ROLE stranger")

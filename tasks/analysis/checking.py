@@ -37,19 +37,20 @@ async def check_evidence(bill: BillRef, draft: DraftAnalysis, research: Research
 def check_draft(draft: DraftAnalysis, bill: BillText, research: Research) -> BillAnalysis:
     """The draft with each quote located in its source; claims without located evidence are unsupported.
 
-    Amounts stay only where the number they name as their basis stands in a located quote.
+    Amounts stay only where every number they name as their basis stands in a located quote.
     """
     impacts = [_check_impact(number, impact, bill, research) for number, impact in enumerate(draft.impacts, 1)]
     return BillAnalysis(summary=draft.summary, impacts=impacts)
 
 
-def join_analyses(parts: Sequence[BillAnalysis], summary: str) -> BillAnalysis:
-    """The impacts of all parts, numbered anew, under one summary."""
-    impacts = [impact for part in parts for impact in part.impacts]
-    return BillAnalysis(
-        summary=summary,
-        impacts=[impact.model_copy(update={"number": number}) for number, impact in enumerate(impacts, 1)],
-    )
+def number_impacts(parts: Sequence[BillAnalysis]) -> list[BillAnalysis]:
+    """The parts of one bill's analysis with their impacts numbered through, from 1."""
+    numbered, before = [], 0
+    for part in parts:
+        impacts = [impact.model_copy(update={"number": before + place}) for place, impact in enumerate(part.impacts, 1)]
+        numbered.append(part.model_copy(update={"impacts": impacts}))
+        before += len(impacts)
+    return numbered
 
 
 def _check_impact(number: int, impact: DraftImpact, bill: BillText, research: Research) -> Impact:
@@ -63,7 +64,7 @@ def _check_impact(number: int, impact: DraftImpact, bill: BillText, research: Re
         direction=impact.direction,
         description=impact.description,
         causality=impact.causality,
-        confidence=impact.confidence,
+        confidence=impact.confidence / 100,
         amounts=amounts,
         amounts_removed=removed,
         evidence=evidence,
@@ -108,16 +109,17 @@ def _from_quote(quote: str, bill: BillText, sentence: Sentence | None) -> Eviden
     found = locate(quote, bill.normalized, near=sentence.span if sentence else None)
     if found.start is None or found.end is None:
         return Evidence(quote=quote, source="bill", status="missing", located=False)
-    exact = found.status == "exact"
+    exact, span = found.status == "exact", Span(start=found.start, end=found.end)
+    there = bill.reading(span)
     return Evidence(
-        quote=" ".join(found.text.split()) if exact else quote,
+        quote=there if exact else quote,
         source="bill",
         status=found.status,
         located=found.supports,
-        start=found.start,
-        end=found.end,
-        section=_section_at(bill, Span(start=found.start, end=found.end)),
-        nearest=None if exact else " ".join(found.text.split()),
+        start=span.start,
+        end=span.end,
+        section=_section_at(bill, span),
+        nearest=None if exact else there,
         similarity=found.similarity,
     )
 
@@ -141,7 +143,8 @@ def _check_amounts(amounts: Amounts | None, evidence: Sequence[Evidence]) -> tup
     if amounts is None:
         return None, None
     quoted = {number for item in evidence if item.located for number in _numbers(item.quote)}
-    if not set(_numbers(amounts.basis)) & quoted:
+    named = set(_numbers(amounts.basis))
+    if not named or not named <= quoted:
         return None, f"no located quote states {amounts.basis!r}"
     percentiles = [amounts.p10, amounts.p25, amounts.p50, amounts.p75, amounts.p90]
     if percentiles != sorted(percentiles):

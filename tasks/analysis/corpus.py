@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -92,8 +93,8 @@ def best_passage(body: str, query: str, characters: int = PASSAGE_CHARACTERS) ->
         return body.strip()
     words = {word.lower() for word in re.findall(r"\w{4,}", query)}
     places = [match.start() for match in re.finditer(r"\w{4,}", body) if match[0].lower() in words] or [0]
-    start = max(places, key=lambda place: sum(place <= other < place + characters for other in places))
-    start = body.rfind(" ", 0, start) + 1
+    best = max(range(len(places)), key=lambda first: bisect_left(places, places[first] + characters) - first)
+    start = body.rfind(" ", 0, places[best]) + 1
     end = start + characters
     if end < len(body):
         end = max(body.rfind(" ", start, end), start + 1)

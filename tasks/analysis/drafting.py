@@ -17,6 +17,7 @@ from tasks.analysis.grouping import group_sections
 from tasks.analysis.reading import BillText
 from tasks.ledger.calls import StructuredCompletion, complete_structured
 from tasks.ledger.prompts import Prompt
+from tasks.ledger.session import open_ledger
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -26,6 +27,8 @@ DOCUMENT = Prompt(PROMPTS / "document.md")
 
 ANSWER_TOKENS = 1600
 """Room for an answer; also what a call reserves at worst."""
+REASONING_TOKENS = 8000
+"""What a reasoning model may think before it answers; reserved like the answer."""
 TASK_TOKENS = 3000
 """Room for the task, research results and an analysis under review."""
 MARKUP = 1.3
@@ -81,19 +84,31 @@ async def ask_about(
         Message(role="system", content=SYSTEM.render()),
         Message(role="user", content=f"{render_document(bill, group)}\n\n{task}"),
     )
-    parameters = ChatParameters(max_tokens=ANSWER_TOKENS, temperature=0.0, seed=0)
+    parameters = await answer_parameters(model, ANSWER_TOKENS)
     return await complete_structured(messages, output, model=model, parameters=parameters, output_schema=output_schema)
 
 
-def reading_of(answer: StructuredCompletion[Any], step: str, group: Sequence[SectionPart]) -> Reading:
-    """Which call read which spans; neighbouring sections are one span."""
+async def answer_parameters(model: str, tokens: int) -> ChatParameters:
+    """Sampling that repeats itself, with room for an answer of `tokens`.
+
+    A reasoning model chooses its own sampling, and thinks within its output tokens.
+    """
+    async with open_ledger() as ledger:
+        known = await ledger.providers.describe(model)
+    if known.reasoning:
+        return ChatParameters(max_tokens=tokens + REASONING_TOKENS)
+    return ChatParameters(max_tokens=tokens, temperature=0.0)
+
+
+def readings_of(answer: StructuredCompletion[Any], step: str, group: Sequence[SectionPart]) -> list[Reading]:
+    """Which calls, repair rounds among them, read which spans; neighbouring sections are one span."""
     spans: list[Span] = []
     for part in group:
         if spans and spans[-1].end == part.span.start:
             spans[-1] = Span(start=spans[-1].start, end=part.span.end)
         else:
             spans.append(part.span)
-    return Reading(request_id=answer.request_id, step=step, spans=spans)
+    return [Reading(request_id=item.request_id, step=step, spans=spans) for item in answer.rounds]
 
 
 def citable(bill: BillText, group: Sequence[SectionPart]) -> list[Sentence]:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from schemas.analysis import BillAnalysis, BillRef, Draft, DraftAnalysis, DraftSummary, Research, Review
 from schemas.bills import SectionPart
-from schemas.calls import ChatParameters, Message
+from schemas.calls import Message
 from tasks.analysis.drafting import (
     PROMPTS,
     SYSTEM,
+    answer_parameters,
     ask_about,
     citable,
     citable_schema,
-    reading_of,
+    readings_of,
 )
 from tasks.analysis.reading import BillText, load_bill
 from tasks.ledger.calls import complete_structured
@@ -65,7 +66,7 @@ async def _draft(
     schema = citable_schema(bill, group, results)
     schema["properties"]["impacts"] |= {"minItems": _least_impacts(bill, group), "maxItems": MOST_IMPACTS}
     answer = await ask_about(bill, group, task, DraftAnalysis, model, output_schema=schema)
-    return Draft(analysis=answer.value, readings=[reading_of(answer, step_name, group)])
+    return Draft(analysis=answer.value, readings=readings_of(answer, step_name, group))
 
 
 def _least_impacts(bill: BillText, group: Sequence[SectionPart]) -> int:
@@ -91,6 +92,6 @@ async def _merge_some(bill: BillRef, summaries: list[str], model: str) -> str:
         Message(role="system", content=SYSTEM.render()),
         Message(role="user", content=MERGE.render(key=str(bill.key), summaries=summaries)),
     )
-    parameters = ChatParameters(max_tokens=SUMMARY_TOKENS, temperature=0.0, seed=0)
+    parameters = await answer_parameters(model, SUMMARY_TOKENS)
     answer = await complete_structured(messages, DraftSummary, model=model, parameters=parameters)
     return answer.value.summary

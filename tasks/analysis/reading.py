@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sys
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -31,7 +33,16 @@ from tasks.ledger.session import open_ledger
 from tasks.ledger.steps import step
 
 STDIN = "-"
-TITLE_CHARACTERS = 200
+TITLE_CHARACTERS = 300
+TITLE_WITHIN = 4000
+"""A title stands within so many characters of the start."""
+_LONG_TITLE = re.compile(
+    r"^[ \t\d]*(?:AN\s+ACT|A\s+BILL)\b\s*.+?(?=\n[^\S\n]*\n|\Z)", re.MULTILINE | re.DOTALL | re.IGNORECASE
+)
+_ENACTING = re.compile(r"\bBe it enacted\b", re.IGNORECASE)
+_SHORT_TITLE = re.compile(
+    r"\bmay\s+be\s+cited\s+as\s+(?:the\s+)?[\"“`']*([A-Z].{3,200}?\bAct\b(?:\s+of\s+\d{4})?)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -183,12 +194,16 @@ def _insert(connection: Connection, row: dict[str, Any], sections: list[Section]
 
 
 def _title(body: str) -> str | None:
-    """The long title after `AN ACT`, else the first line that says something."""
-    lines = [" ".join(line.split()) for line in body[:4000].splitlines()]
-    for place, line in enumerate(lines):
-        if line.upper().startswith(("AN ACT", "A BILL")):
-            return " ".join(part for part in lines[place : place + 4] if part)[:TITLE_CHARACTERS]
-    return next((line[:TITLE_CHARACTERS] for line in lines if len(line) > len(UNKNOWN)), None)
+    """The long title after `AN ACT`, else the name the act gives itself, else the first line that says something."""
+    opening = body[:TITLE_WITHIN]
+    if found := _LONG_TITLE.search(opening):
+        said = _ENACTING.split(found[0])[0]
+    elif found := _SHORT_TITLE.search(opening):
+        said = found[1]
+    else:
+        said = next((line for line in opening.splitlines() if len(line.strip()) > len(UNKNOWN)), "")
+    on_one_line = re.sub(r"(?<=\w)- (?=[a-z])", "-", " ".join(said.strip(" #").split()))
+    return shorten(on_one_line, TITLE_CHARACTERS, placeholder=" …") or None
 
 
 def _ref(row: dict[str, Any], sections: int) -> BillRef:
@@ -204,15 +219,13 @@ def _ref(row: dict[str, Any], sections: int) -> BillRef:
     )
 
 
-_loaded: OrderedDict[UUID, BillText] = OrderedDict()
-KEPT_IN_MEMORY = 4
+_in_use: WeakValueDictionary[UUID, BillText] = WeakValueDictionary()
 
 
 async def load_bill(engine: AsyncEngine, bill_id: UUID) -> BillText:
-    """The stored bill `bill_id`; the few last used stay in memory."""
-    if bill_id in _loaded:
-        _loaded.move_to_end(bill_id)
-        return _loaded[bill_id]
+    """The stored bill `bill_id`; while anyone keeps what this returned, others are given the same."""
+    if (present := _in_use.get(bill_id)) is not None:
+        return present
     query = select(Bill.__table__).where(Bill.id == bill_id)
     with database_errors():
         async with engine.connect() as connection:
@@ -220,8 +233,4 @@ async def load_bill(engine: AsyncEngine, bill_id: UUID) -> BillText:
     if row is None:
         raise NotFound(f"there is no stored bill {bill_id}", bill_id=str(bill_id))
     sections = await asyncio.to_thread(split_sections, row["text"])
-    bill = BillText(_ref(dict(row), len(sections)), row["text"], sections)
-    _loaded[bill_id] = bill
-    while len(_loaded) > KEPT_IN_MEMORY:
-        _loaded.popitem(last=False)
-    return bill
+    return _in_use.setdefault(bill_id, BillText(_ref(dict(row), len(sections)), row["text"], sections))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
+from sqlalchemy import select
+
+from blocks.database import database_errors
 from schemas.analysis import BillRef, Research, SearchQueries, SearchResult
 from schemas.bills import SectionPart
+from schemas.errors import NotFound
+from schemas.tables import Step
 from tasks.analysis.corpus import SearchHit, SearchProvider, StoredCorpus
-from tasks.analysis.drafting import PROMPTS, ask_about
+from tasks.analysis.drafting import PROMPTS, ask_about, readings_of
 from tasks.analysis.reading import load_bill
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.session import open_ledger
@@ -42,8 +48,31 @@ async def research_bill(bill: BillRef, group: list[SectionPart], model: str, cou
         results=merge_hits(found),
         queries_without_results=[query for query, hits in found if not hits],
         provider=provider.name,
-        request_ids=[item.request_id for item in answer.rounds],
+        readings=readings_of(answer, "research", group),
     )
+
+
+@step("research", version="1")
+async def reuse_research(run_id: UUID) -> Research:
+    """What research found in another run, so that two runs rest on the same.
+
+    Raises:
+        NotFound: there is no such run, or its research was not completed.
+    """
+    found = await find_research(run_id)
+    if found is None:
+        raise NotFound(f"run {run_id} has no completed research to use", run=str(run_id))
+    return found
+
+
+async def find_research(run_id: UUID) -> Research | None:
+    """The research of a run; None until it is completed."""
+    wanted = select(Step.output).where(Step.run_id == run_id, Step.name == "research", Step.status == "completed")
+    async with open_ledger() as ledger:
+        with database_errors():
+            async with ledger.engine.connect() as connection:
+                output = (await connection.execute(wanted.limit(1))).scalar()
+    return None if output is None else Research.model_validate(output)
 
 
 def merge_hits(found: Sequence[tuple[str, Sequence[SearchHit]]]) -> list[SearchResult]:

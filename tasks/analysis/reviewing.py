@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from schemas.analysis import BillAnalysis, BillRef, DraftReview, Review, Rubric
 from schemas.bills import SectionPart
-from tasks.analysis.drafting import PROMPTS, ask_about
+from tasks.analysis.drafting import PROMPTS, ask_about, readings_of
 from tasks.analysis.reading import load_bill
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.session import open_ledger
@@ -22,23 +22,26 @@ async def review_analysis(bill: BillRef, group: list[SectionPart], analysis: Bil
         loaded = await load_bill(ledger.engine, bill.id)
         task = REVIEW.render(summary=analysis.summary, impacts=analysis.impacts)
         answer = await ask_about(loaded, group, task, DraftReview, model)
-    overruled = reasons_not_to_pass(answer.value, analysis)
+    overruled = reasons_not_to_pass(len(answer.value.factual_errors), analysis)
     return Review(
         passed=answer.value.passed and not overruled,
         reviewer_passed=answer.value.passed,
         overruled_because=overruled,
-        request_ids=[item.request_id for item in answer.rounds],
+        readings=readings_of(answer, "review", group),
         **answer.value.model_dump(exclude={"passed", "rubric"}),
         rubric=answer.value.rubric,
     )
 
 
-def reasons_not_to_pass(draft: DraftReview, analysis: BillAnalysis) -> list[str]:
-    """Why the analysis cannot pass whatever the reviewer says; empty when nothing stands in the way."""
+def reasons_not_to_pass(errors: int, analysis: BillAnalysis) -> list[str]:
+    """Why the analysis cannot pass whatever the reviewer says; empty when nothing stands in the way.
+
+    Args:
+        errors: how many factual errors the reviewer lists.
+    """
     reasons = []
-    if draft.factual_errors:
-        count = len(draft.factual_errors)
-        reasons.append(f"the reviewer lists {count} factual error{'s' if count > 1 else ''}")
+    if errors:
+        reasons.append(f"the reviewer lists {errors} factual error{'s' if errors > 1 else ''}")
     if not any(impact.supported for impact in analysis.impacts):
         reasons.append("no impact has located evidence")
     for impact in analysis.impacts:
@@ -49,19 +52,40 @@ def reasons_not_to_pass(draft: DraftReview, analysis: BillAnalysis) -> list[str]
     return reasons
 
 
-def join_reviews(reviews: Sequence[Review]) -> Review:
-    """One verdict over all parts of a bill: it passes only if every part does."""
+def join_reviews(reviews: Sequence[Review], parts: Sequence[BillAnalysis]) -> Review:
+    """One verdict over all parts of a bill: it passes only if every part does.
+
+    Args:
+        reviews: one of each part, in order; a reviewer counts the impacts of a part from 1.
+        parts: what each of them is about, with the numbers that the impacts have in the whole.
+    """
     if len(reviews) == 1:
         return reviews[0]
+    places = [_place(number, part) for number, part in enumerate(parts, 1)]
     scores = [review.rubric for review in reviews]
     mean = {name: round(sum(getattr(item, name) for item in scores) / len(scores)) for name in Rubric.model_fields}
     return Review(
         passed=all(review.passed for review in reviews),
-        critique="\n".join(dict.fromkeys(review.critique for review in reviews if review.critique)),
-        missing_impacts=[item for review in reviews for item in review.missing_impacts],
-        factual_errors=[item for review in reviews for item in review.factual_errors],
+        critique="\n".join(_placed(places, ([review.critique] for review in reviews))),
+        missing_impacts=_placed(places, (review.missing_impacts for review in reviews)),
+        factual_errors=_placed(places, (review.factual_errors for review in reviews)),
         rubric=Rubric(**mean),
         reviewer_passed=all(review.reviewer_passed for review in reviews),
-        overruled_because=list(dict.fromkeys(item for review in reviews for item in review.overruled_because)),
-        request_ids=[item for review in reviews for item in review.request_ids],
+        overruled_because=[
+            f"in part {number} {reason}"
+            for number, (review, part) in enumerate(zip(reviews, parts, strict=True), 1)
+            for reason in reasons_not_to_pass(len(review.factual_errors), part)
+        ],
+        readings=[item for review in reviews for item in review.readings],
     )
+
+
+def _place(number: int, part: BillAnalysis) -> str:
+    """A part as it is called in what was said of it: the reviewer's impact 1 is the first one named here."""
+    if not part.impacts:
+        return f"Part {number}"
+    return f"Part {number} (impacts {part.impacts[0].number} to {part.impacts[-1].number}, counted from 1)"
+
+
+def _placed(places: Sequence[str], said: Iterable[Sequence[str]]) -> list[str]:
+    return [f"{place}: {item}" for place, items in zip(places, said, strict=True) for item in items if item]

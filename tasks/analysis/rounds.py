@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from schemas.analysis import AnalysisModels, BillAnalysis, Draft, Reading, Research, Review, Round
 from schemas.bills import SectionPart
-from tasks.analysis.checking import check_evidence, join_analyses
+from tasks.analysis.checking import check_evidence, number_impacts
 from tasks.analysis.generation import generate_draft, merge_summaries, refine_draft
 from tasks.analysis.quality import quality_score
 from tasks.analysis.reading import BillText
@@ -22,7 +22,6 @@ class GroupState:
     """One group of sections and how far its analysis is."""
 
     parts: list[SectionPart]
-    draft: Draft | None = None
     analysis: BillAnalysis | None = None
     review: Review | None = None
 
@@ -59,20 +58,20 @@ class Analyst:
 
     async def _judge(self, group: GroupState, draft: Draft) -> None:
         """Check the draft's evidence, then have it reviewed."""
-        self.readings += draft.readings
-        group.draft = draft
         group.analysis = await check_evidence(self.bill.ref, draft.analysis, self.research)
         group.review = await review_analysis(self.bill.ref, group.parts, group.analysis, self.models.review)
+        self.readings += [*draft.readings, *group.review.readings]
 
     async def _conclude(self, number: int) -> Round:
         """The groups' analyses and reviews as one round over the whole bill."""
-        analyses = [group.analysis for group in self.groups if group.analysis]
+        analyses = number_impacts([group.analysis for group in self.groups if group.analysis])
         reviews = [group.review for group in self.groups if group.review]
         summaries = [analysis.summary for analysis in analyses]
         summary = summaries[0]
         if len(summaries) > 1:
             summary = (await merge_summaries(self.bill.ref, summaries, self.models.generate)).summary
-        analysis, review = join_analyses(analyses, summary), join_reviews(reviews)
+        analysis = BillAnalysis(summary=summary, impacts=[impact for part in analyses for impact in part.impacts])
+        review = join_reviews(reviews, analyses)
         words = [len(section.span.of(self.bill.text).split()) for section in self.bill.sections]
         score = quality_score(analysis, review.rubric, words)
         return Round(number=number, analysis=analysis, review=review, quality_score=score)

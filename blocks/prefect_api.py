@@ -6,12 +6,23 @@ import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, HeadraceError
 
 STATE_FILE = "prefect-api.json"
 ANSWER_SECONDS = 3.0
+ASK_SECONDS = 30.0
+HEARTBEAT_SECONDS = 30
+"""How often a flow run tells its server that it lives."""
+
+
+class PrefectRefused(HeadraceError):
+    """Prefect's server would not do what it was asked; its log says why."""
+
+    code = "prefect_failed"
 
 
 def announced_api(home: Path) -> str | None:
@@ -43,6 +54,46 @@ def is_answering(url: str) -> bool:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
+
+
+def ensure_work_pool(url: str, name: str) -> None:
+    """There is a work pool `name` for processes; its worker fills in how they are started.
+
+    Raises:
+        PrefectRefused: the API at `url` does not take it.
+    """
+    pools = _ask(url, "POST", "work_pools/filter", {"work_pools": {"name": {"any_": [name]}}})
+    if not pools:
+        _ask(url, "POST", "work_pools/", {"name": name, "type": "process"})
+
+
+def ensure_automation(url: str, automation: Mapping[str, Any]) -> None:
+    """The server has `automation`, once and as it is given, known by its name.
+
+    Raises:
+        PrefectRefused: the API at `url` does not take it.
+    """
+    name = automation["name"]
+    found = _ask(url, "POST", "automations/filter", {"automations": {"name": {"any_": [name]}}})
+    if found:
+        _ask(url, "PUT", f"automations/{found[0]['id']}", automation)
+    else:
+        _ask(url, "POST", "automations/", automation)
+
+
+def _ask(url: str, method: str, path: str, body: Mapping[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"{url.rstrip('/')}/{path}",
+        method=method,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=ASK_SECONDS) as reply:
+            answer = reply.read()
+    except urllib.error.URLError as error:
+        raise PrefectRefused(f"Prefect's API at {url} did not take {method} {path}: {error}") from error
+    return json.loads(answer) if answer else None
 
 
 def find_api(home: Path) -> str | None:

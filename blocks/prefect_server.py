@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,11 +17,15 @@ from pathlib import Path
 import psutil
 from sqlalchemy import make_url
 
-from blocks.prefect_api import announce_api, is_answering
+from blocks.prefect_api import HEARTBEAT_SECONDS, announce_api, ensure_automation, ensure_work_pool, is_answering
 from schemas.errors import ConfigurationError, HeadraceError
 
+log = logging.getLogger(__name__)
+
 WORK_POOL = "headrace"
+SERVER, WORKER = "prefect-server", "prefect-worker"
 START_SECONDS = 120.0
+SHORT_LIFE_SECONDS = 10.0
 STOP_SECONDS = 15.0
 HOST = "127.0.0.1"
 
@@ -35,10 +40,37 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
 }
+SILENCE_SECONDS = 70
+"""A flow run that was silent for longer, two heartbeats missed, is crashed."""
+
 WORKER_SETTINGS = {
-    "PREFECT_RUNNER_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_LOGGING_LEVEL": "INFO",
+}
+
+# A process that is killed cannot say so: without this its flow run would stay "running" for ever.
+SILENT_RUNS_ARE_CRASHED = {
+    "name": "Silent flow runs are crashed",
+    "description": f"A flow run without a heartbeat for {SILENCE_SECONDS} seconds has lost its process.",
+    "trigger": {
+        "type": "event",
+        "posture": "Proactive",
+        "after": ["prefect.flow-run.heartbeat"],
+        "expect": [
+            f"prefect.flow-run.{event}" for event in ("heartbeat", "Completed", "Failed", "Cancelled", "Crashed")
+        ],
+        "for_each": ["prefect.resource.id"],
+        "threshold": 1,
+        "within": SILENCE_SECONDS,
+    },
+    "actions": [
+        {
+            "type": "change-flow-run-state",
+            "state": "CRASHED",
+            "message": "Its process stopped answering; `headrace resume` goes on with its run.",
+        }
+    ],
 }
 
 
@@ -74,8 +106,11 @@ class PrefectProcesses:
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         self._home = home
         self._run = home / "run"
-        self._environment = dict(os.environ) | dict(environment) | {"PREFECT_HOME": str(home / "prefect")}
-        self._children: list[subprocess.Popen[bytes]] = []
+        own = {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"}
+        self._environment = dict(os.environ) | dict(environment) | own
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._start_worker: Callable[[], object] | None = None
+        self._worker_started = 0.0
 
     def __enter__(self) -> PrefectProcesses:
         self._run.mkdir(parents=True, exist_ok=True)
@@ -84,7 +119,7 @@ class PrefectProcesses:
 
     def __exit__(self, *_: object) -> None:
         announce_api(self._home, None)
-        for child in reversed(self._children):
+        for child in reversed(self._children.values()):
             _stop(child)
         self._record()
 
@@ -97,36 +132,49 @@ class PrefectProcesses:
         url = f"http://{HOST}:{port}/api"
         settings = SERVER_SETTINGS | {"PREFECT_API_DATABASE_CONNECTION_URL": database_url, "PREFECT_UI_API_URL": url}
         arguments = ["server", "start", "--host", HOST, "--port", str(port)]
-        server = self._start("prefect-server", arguments, settings)
-        self._until(lambda: is_answering(url), server, "prefect-server")
+        server = self._start(SERVER, arguments, settings)
+        self._until(lambda: is_answering(url), server, SERVER)
         announce_api(self._home, url)
         return url
 
     def deploy(self, url: str, project: Path) -> None:
-        """Every deployment of `project`'s `prefect.yaml` is registered, in a work pool of ours.
+        """Every deployment of `project`'s `prefect.yaml` is registered.
 
         Raises:
             ServerFailed: Prefect refused one; the message names its log.
         """
         settings = {"PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "WARNING"}
-        self._finish(["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], settings, project)
         self._finish(["--no-prompt", "deploy", "--all"], settings, project)
 
     def start_worker(self, url: str, limit: int, project: Path) -> None:
-        """A process worker takes the runs of our work pool, at most `limit` at once."""
-        settings = WORKER_SETTINGS | {"PREFECT_API_URL": url}
-        arguments = ["worker", "start", "--pool", WORK_POOL, "--type", "process", "--limit", str(limit)]
-        self._start("prefect-worker", arguments, settings, cwd=project)
-
-    def check(self) -> None:
-        """Nothing, while all children live.
+        """A process worker takes the runs of our work pool, at most `limit` at once; runs that fall silent are crashed.
 
         Raises:
-            ServerFailed: one has ended.
+            PrefectRefused: the server does not take our work pool or automation.
         """
-        for child in self._children:
-            if child.poll() is not None:
-                raise ServerFailed(f"a Prefect process ended with code {child.returncode}; see {self._run}")
+        ensure_work_pool(url, WORK_POOL)
+        ensure_automation(url, SILENT_RUNS_ARE_CRASHED)
+        settings = WORKER_SETTINGS | {"PREFECT_API_URL": url}
+        arguments = ["worker", "start", "--pool", WORK_POOL, "--type", "process", "--limit", str(limit)]
+        self._start_worker = lambda: self._start(WORKER, arguments, settings, cwd=project)
+        self._worker_started = time.monotonic()
+        self._start_worker()
+
+    def keep_running(self) -> None:
+        """A worker that ended by itself is started anew: Prefect's ends when a run is retried before it is quite over.
+
+        Raises:
+            ServerFailed: the server has ended, or a worker soon after its start.
+        """
+        for name, child in list(self._children.items()):
+            if child.poll() is None:
+                continue
+            lived = time.monotonic() - self._worker_started
+            if name != WORKER or self._start_worker is None or lived < SHORT_LIFE_SECONDS:
+                raise ServerFailed(f"{name} ended with code {child.returncode}; see {self._run / name}.log")
+            log.warning("the Prefect worker ended with code %s and is started anew", child.returncode)
+            self._worker_started = time.monotonic()
+            self._start_worker()
 
     def _start(
         self, name: str, arguments: list[str], settings: Mapping[str, str], cwd: Path | None = None
@@ -141,7 +189,7 @@ class PrefectProcesses:
                 cwd=cwd,
                 start_new_session=True,
             )
-        self._children.append(child)
+        self._children[name] = child
         self._record()
         return child
 
@@ -173,11 +221,11 @@ class PrefectProcesses:
 
     def _record(self) -> None:
         """Who is running, so that the next `headrace up` can end what a killed one left behind."""
-        living = [child.pid for child in self._children if child.poll() is None]
         known = []
-        for pid in living:
+        for name, child in self._children.items():
             with suppress(psutil.NoSuchProcess):
-                known.append({"pid": pid, "started": psutil.Process(pid).create_time()})
+                if child.poll() is None:
+                    known.append({"name": name, "pid": child.pid, "started": psutil.Process(child.pid).create_time()})
         self._children_file.write_text(json.dumps(known))
 
     def _end_leftovers(self) -> None:

@@ -35,6 +35,7 @@ app = App(
     name="headrace",
     help="The back office of LLM applications: Prefect flows over one Postgres ledger.",
     version=_version,
+    suppress_keyboard_interrupt=False,  # `run_command` says what was interrupted
 )
 database = App(name="db", help="The ledger's database.")
 budget = App(name="budget", help="Limits on what may be spent.")
@@ -42,6 +43,7 @@ app.command(database)
 app.command(budget)
 log = logging.getLogger("headrace")
 
+INTERRUPTED = 130
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
@@ -383,7 +385,7 @@ def _interrupted(*, as_json: bool) -> int:
         _write_failure(run, "cancelled", "interrupted", "interrupted", {"runs": runs})
     hint = f"; `headrace resume {run}` goes on with it" if run else ""
     print(f"headrace: interrupted{hint}", file=sys.stderr)
-    return 130
+    return INTERRUPTED
 
 
 def _write_failure(run: str | None, status: str, code: str, message: str, details: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flows.command_line import run_command
+from flows.command_line import INTERRUPTED, run_command
 from flows.up import running_stack, show_addresses, wait_until_interrupted
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "housing-bill.txt"
@@ -18,6 +18,8 @@ def demo(source: Path) -> int:
         with running_stack(port=4200, limit=1) as running:
             print(f"Analysing {source} …", file=sys.stderr)
             code = run_command(["analyze", str(source)])
+            if code == INTERRUPTED:
+                return code
             show_addresses(running)
             if sys.stdout.isatty():
                 print("Ctrl-C stops it all.")

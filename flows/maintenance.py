@@ -12,10 +12,11 @@ from pathlib import Path
 from pydantic import BaseModel
 from sqlalchemy.engine import URL
 
-from blocks.database import create_database, migrate, normal_url, schema_revision
+from blocks.database import create_database, migrate, normal_url, require_current_schema, schema_revision
 from blocks.embedded.stack import EmbeddedStack
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, get_settings
+from schemas.tables.base import SCHEMA_REVISION
 
 
 class Done(BaseModel):
@@ -57,12 +58,15 @@ def upgrade_database() -> Done:
     Raises:
         DatabaseUnavailable: the database cannot be reached.
         BadInput: the server is too old or lacks pgvector.
+        ConfigurationError: the schema is that of a newer Headrace.
     """
     settings = get_settings()
     with embedded_stack(settings) as stack:
         engine = create_database(_database_url(settings, stack))
         try:
             before = schema_revision(engine)
+            if before is not None and before > SCHEMA_REVISION:
+                require_current_schema(engine)
             migrate(engine)
             after = schema_revision(engine)
         finally:

@@ -8,15 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from blocks.prefect_api import find_api
+from blocks.prefect_api import HEARTBEAT_SECONDS, find_api
 from schemas.errors import BadInput
 from schemas.settings import get_settings
 from tasks.ledger.runs import Run, resuming
 
 log = logging.getLogger("headrace")
-
-HEARTBEAT_SECONDS = 30
-"""How often a flow run tells Prefect that it lives; `headrace up` has those that stop declared crashed."""
 
 begun_runs: list[UUID] = []
 """Runs of the flow started last, for whoever must say what was interrupted."""

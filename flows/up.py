@@ -47,8 +47,8 @@ def running_stack(*, port: int, limit: int) -> Iterator[Running]:
         with PrefectProcesses(settings.home, _environment(settings)) as processes:
             chosen = free_port(port)
             api = processes.start_server(prefect_database, chosen)
-            processes.deploy(api, PROJECT)
             processes.start_worker(api, limit, PROJECT)
+            processes.deploy(api, PROJECT)
             yield Running(f"http://{HOST}:{chosen}", api, processes)
 
 
@@ -81,5 +81,5 @@ def show_addresses(running: Running) -> None:
 def wait_until_interrupted(running: Running) -> None:
     """Ends by KeyboardInterrupt, or with an error when one of the processes ends by itself."""
     while True:
-        running.processes.check()
+        running.processes.keep_running()
         time.sleep(LOOK_SECONDS)

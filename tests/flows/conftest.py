@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from schemas.settings import Settings
+from flows.command_line import run_command
+from schemas.settings import Settings, get_settings
 from tests.flows.analyst import ScriptedAnalyst
 from tests.flows.commands import Command, CommandServer, Done
 from tests.scripted_provider import ScriptedProvider
@@ -90,10 +94,23 @@ def start(command_server: CommandServer, settings: Settings, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def headrace(start: Start) -> Run:
-    """Runs `headrace ARGUMENTS` as a process to its end."""
+def headrace(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs the command `headrace ARGUMENTS` to its end, in this process."""
+    assert settings.database_url is not None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def run(*arguments: object, **more: Any) -> Done:
-        return start(*arguments, **more).wait()
+    def run(*arguments: object, stdin: bytes = b"") -> Done:
+        capsys.readouterr()
+        get_settings.cache_clear()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        others, logging.root.handlers = logging.root.handlers, []  # the command sets up its own
+        try:
+            code = run_command([str(argument) for argument in arguments])
+        finally:
+            logging.root.handlers = others
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
 
-    return run
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

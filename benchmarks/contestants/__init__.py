@@ -1,0 +1,1 @@
+"""Who takes part: each module opens one way of doing the same work."""

@@ -8,6 +8,7 @@ See README.md beside this file for what is measured and how.
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,7 @@ class Outcome(BaseModel):
 def main() -> None:
     """Runs what the command line says; exit code 1 when a record is missing or wrong."""
     plan, as_json = read_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped then too
     outcome = run(plan)
     if as_json:
         print(report_text(outcome))

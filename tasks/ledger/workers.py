@@ -78,7 +78,7 @@ class Worker:
                 await connection.execute(_END_LEASES, {"ids": [self.id]})
 
     async def look_for_dead(self, *, at_once: bool = False) -> None:
-        """Dead workers are buried; however many wait for them, one looks, and not too often.
+        """Dead workers are buried, if Postgres is there; however many wait for them, one looks, and not too often.
 
         Args:
             at_once: somebody's lease is known to be over.
@@ -87,7 +87,8 @@ class Worker:
             return
         async with self._looking:
             if at_once or time.monotonic() - self._looked > LOOK_SECONDS:
-                await bury_dead_workers(self._engine, self.id)
+                with contextlib.suppress(DatabaseUnavailable):  # whoever waits will ask it for more, and meet that
+                    await bury_dead_workers(self._engine, self.id)
                 self._looked = time.monotonic()
 
     async def _renew(self) -> None:

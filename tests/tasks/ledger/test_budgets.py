@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blocks.providers import prices
 from schemas.calls import ChatParameters
 from schemas.errors import BadInput, BudgetExceeded, ConfigurationError
 from schemas.settings import Settings
@@ -441,10 +442,21 @@ async def test_a_new_day_in_the_named_time_zone_has_its_whole_budget(
     assert (state.period_start, state.spent_usd) == (date(2026, 4, 1), CALL_USD)
 
 
-async def test_the_worst_case_is_a_multiple_of_what_the_tables_hold(ledger: Ledger) -> None:
+async def test_the_worst_case_is_every_token_at_its_price(ledger: Ledger) -> None:
     estimate = await estimate_cost("Why?", model=MODEL, parameters=ChatParameters(max_tokens=7))
-    assert estimate.usd is not None
-    assert estimate.usd == round(estimate.usd, 10)
     assert estimate.source == "price_table"
-    # At most: each input token at 0.15 USD and seven of output at 0.60 for a million.
     assert estimate.usd == estimate.input_tokens * Decimal("0.15e-6") + 7 * Decimal("0.60e-6")
+
+
+async def test_prices_finer_than_the_tables_hold_are_rounded_up_so_that_sums_stay_exact(ledger: Ledger) -> None:
+    model = "databricks/databricks-claude-haiku-4-5"  # 0.00000100002 USD for a token of input
+    exact = prices.worst_case(model, "databricks", 1, 1)
+    assert exact is not None
+    assert exact != round(exact, 10)
+    for words in range(1, 6):
+        estimate = await estimate_cost("word " * words, model=model, parameters=ChatParameters(max_tokens=words))
+        exact = prices.worst_case(model, "databricks", estimate.input_tokens, words)
+        assert estimate.usd is not None
+        assert exact is not None
+        assert estimate.usd == round(estimate.usd, 10)
+        assert 0 <= estimate.usd - exact < Decimal("1e-10")

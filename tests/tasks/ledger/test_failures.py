@@ -247,6 +247,32 @@ async def test_an_answer_that_cannot_be_stored_counts_as_unknown_and_holds_nothi
     assert look(DAY) == [(0, await worst_case() + answer.cost_usd)]
 
 
+TROUBLE = {"429": 0.3, "500": 0.1, "hang": 0.05, "broken_json": 0.05, "reset": 0.05, "lost_answer": 0.05}
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.scripted(faults=TROUBLE, seed=3)
+async def test_with_a_provider_in_trouble_rows_and_money_agree_with_what_it_did(
+    environment: Environment, settings: Settings, provider: ScriptedProvider, look: Look
+) -> None:
+    environment(HEADRACE_CALL_TIMEOUT_SECONDS=1, HEADRACE_RETRY_ATTEMPTS=4)
+    async with open_ledger():
+        calls = (complete(f"Question {n:03d}?", model=MODEL) for n in range(150))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    answered = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    assert all(isinstance(outcome, RetriesExhausted) for outcome in outcomes if outcome not in answered)
+    assert 100 < len(answered) < 150
+    totals = (
+        "SELECT status, count(*) AS made, sum(cost_usd) AS usd, sum(reserved_usd) AS held FROM llm_requests GROUP BY 1"
+    )
+    rows = {row.status: row for row in look(totals)}
+    assert sum(row.made for row in rows.values()) == len(provider.log), "each attempt is a row"
+    assert rows["succeeded"].made == len(answered)
+    assert 0 < provider.paid - len(answered) <= rows["unknown"].made, "what was paid and did not arrive is not known"
+    assert look(DAY) == [(0, rows["succeeded"].usd + rows["unknown"].held)]
+    assert look("SELECT status, count(*) FROM answers GROUP BY 1") == [("answered", len(answered))]
+
+
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.scripted(faults={2: "500"})
 async def test_the_wait_for_a_turn_is_not_counted_against_the_provider(

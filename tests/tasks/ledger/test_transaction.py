@@ -163,6 +163,18 @@ def test_a_reservation_given_up_before_it_is_applied_again_is_counted_once(datab
     assert look("SELECT status, request_id FROM answers") == [("answered", operation.row["id"])]
 
 
+def test_the_late_failure_of_a_request_leaves_the_next_claim_of_its_worker_alone(database: Engine, look: Look) -> None:
+    first, second = reserve("a"), reserve("a")
+    apply(database, first)
+    look("UPDATE workers SET lease_until = now() - interval '1 second'")
+    with database.begin() as connection:
+        give_up_abandoned(connection)
+    apply(database, second)
+    apply(database, settle(first, "0", status="failed"))
+    assert look("SELECT status, request_id FROM answers") == [("claimed", second.row["id"])]
+    assert look(DAY) == [(1, 0)]
+
+
 def test_a_settlement_goes_where_the_reservation_was_made_although_limits_were_set_since(
     database: Engine, look: Look
 ) -> None:
@@ -227,6 +239,13 @@ def test_a_claim_of_a_worker_without_lease_is_said_to_be_abandoned(database: Eng
     apply(database, reserve("a"))
     look("UPDATE workers SET lease_until = now() - interval '1 second'")
     assert apply(database, reserve("a")) == [ClaimedElsewhere(abandoned=True)]
+
+
+def test_a_beginning_applied_twice_is_one_attempt(database: Engine, look: Look, attempt: Attempt) -> None:
+    step_id = new_id()
+    for _ in range(2):
+        apply(database, begin(attempt, step_id))
+    assert look("SELECT status, attempts FROM steps") == [("running", 1)]
 
 
 def test_a_step_begun_and_ended_twice_is_one_step(database: Engine, look: Look, attempt: Attempt) -> None:

@@ -8,11 +8,13 @@ from uuid import UUID
 
 import pytest
 
+from blocks.database import create_async_database, normal_url
 from blocks.processes import this_process
+from schemas.errors import DatabaseUnavailable
 from schemas.settings import Settings
 from tasks.ledger.calls import complete
 from tasks.ledger.session import Ledger, open_ledger
-from tasks.ledger.workers import bury_dead_workers
+from tasks.ledger.workers import Worker, bury_dead_workers
 from tests.conftest import Environment
 from tests.scripted_provider import ScriptedProvider
 from tests.tasks.ledger.conftest import Look, StartProcess
@@ -93,6 +95,14 @@ async def test_however_many_wait_one_looks_for_the_dead(ledger: Ledger, monkeypa
     assert len(looks) == 1, "not so soon again"
     await asyncio.gather(*(ledger.worker.look_for_dead(at_once=True) for _ in range(50)))
     assert len(looks) == 2
+
+
+async def test_a_look_for_the_dead_does_not_mind_that_postgres_is_away(settings: Settings) -> None:
+    nowhere = create_async_database(normal_url("postgresql://user@127.0.0.1:1/ledger"))
+    worker = Worker(nowhere, lease_seconds=30, renewal_seconds=10)
+    await worker.look_for_dead()
+    with pytest.raises(DatabaseUnavailable):
+        await bury_dead_workers(nowhere, worker.id)
 
 
 async def test_a_row_that_another_process_is_settling_is_not_waited_for(

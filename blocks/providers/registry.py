@@ -38,6 +38,7 @@ class Providers:
     def __init__(self, settings: Settings, local: LocalEndpoints | None) -> None:
         self._settings = settings
         self._local = LocalServers(local)
+        self._openai: dict[str, OpenAIClient] = {}
         self._session: aiohttp.ClientSession | None = None
         self._litellm: asyncio.Task[ModuleType] | None = None
 
@@ -54,6 +55,7 @@ class Providers:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            self._openai.clear()
         if self._litellm is not None and self._litellm.done() and not self._litellm.exception():
             await close_clients(self._litellm.result())
 
@@ -139,8 +141,14 @@ class Providers:
             case "local":
                 return embedded_client(self._http(), await self._local.get(model), model)
             case "openai":
-                return openai_client(self._http(), self._settings, model)
+                return self._openai_client(model)
         return litellm_client(await self._load_litellm(), model)
+
+    def _openai_client(self, model: str) -> OpenAIClient:
+        """Made once per model: reading the proxies from the environment takes longer than a request."""
+        if model not in self._openai:
+            self._openai[model] = openai_client(self._http(), self._settings, model)
+        return self._openai[model]
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:

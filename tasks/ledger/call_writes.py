@@ -35,13 +35,12 @@ def lock_budgets(connection: Connection, batch: Batch) -> Held:
     held = _read_reservations(connection, [item.row["id"] for _, item in batch.of(Settle)])
     reserving = [(place, item) for place, item in batch.of(Reserve) if not item.is_local]
     settling = {key for reservation in held.values() for key in reservation.keys}
-    scopes = {scope for _, item in reserving for scope in item.scopes} | {key[:2] for key in settling}
-    if scopes:
-        limits = read_limits(connection, scopes)
-        for place, item in reserving:
-            batch.counted_in[place] = usage_keys(item.scopes, item.timezone, limits)
-        wanted = {key for keys in batch.counted_in.values() for key in keys} | settling
-        batch.usage = lock_usage(connection, wanted, limits)
+    scopes = {scope for _, item in reserving for scope in item.scopes}
+    limits = read_limits(connection, scopes) if scopes else {}  # what is settled needs no room
+    for place, item in reserving:
+        batch.counted_in[place] = usage_keys(item.scopes, item.timezone, limits)
+    wanted = {key for keys in batch.counted_in.values() for key in keys} | settling
+    batch.usage = lock_usage(connection, wanted, limits)
     return held
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -155,11 +156,23 @@ async def complete_structured(
             model=model or ledger.settings.model_for(role),
             messages=_messages(prompt),
             parameters=parameters or ChatParameters(),
-            output_schema=output_schema or output.model_json_schema(),
+            output_schema=output_schema or _schema_of(output),
             output_name=re.sub(r"[^A-Za-z0-9_-]", "_", output.__name__)[:64],
         )
         scope = _scope(ledger, project, user, purpose, repetition, context)
         return await _until_it_fits(ledger, call, scope, output)
+
+
+@lru_cache(maxsize=256)
+def _schema_of(output: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of `output`, made once: making it takes longer than all else a call does here."""
+    return output.model_json_schema()
+
+
+@lru_cache(maxsize=256)
+def _completion_of(output: type[T]) -> type[StructuredCompletion[T]]:
+    """The class of a completion with such a value; Pydantic makes it anew each time it is not held on to."""
+    return StructuredCompletion[output]  # type: ignore[valid-type]
 
 
 async def _until_it_fits(ledger: Ledger, call: ChatCall, scope: CallScope, output: type[T]) -> StructuredCompletion[T]:
@@ -177,7 +190,7 @@ async def _until_it_fits(ledger: Ledger, call: ChatCall, scope: CallScope, outpu
                 ) from None
             call = call.model_copy(update={"messages": call.messages + _repair(rounds[-1].text, problem)})
             continue
-        return StructuredCompletion[output](value=value, rounds=tuple(rounds))  # type: ignore[valid-type]
+        return _completion_of(output)(value=value, rounds=tuple(rounds))
 
 
 def parse_answer(text: str, output: type[T]) -> T:

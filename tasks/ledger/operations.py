@@ -154,6 +154,15 @@ class EndStep:
 
 
 @dataclass(frozen=True)
+class BeginRun:
+    """The run and its first attempt are on record."""
+
+    row: Mapping[str, Any]
+    attempt_row: Mapping[str, Any]
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
 class EndRun:
     """The run's outcome is on record, and what its calls came to.
 
@@ -165,5 +174,5 @@ class EndRun:
     attempt: Attempt
 
 
-Operation = Reserve | Settle | BeginStep | EndStep | EndRun
+Operation = BeginRun | Reserve | Settle | BeginStep | EndStep | EndRun
 Outcome = ReserveOutcome | HeadraceError | None

@@ -11,12 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from blocks.database import database_errors
 from schemas.errors import DatabaseUnavailable, HeadraceError
-from tasks.ledger.operations import Operation, Outcome, Settle
+from tasks.ledger.operations import EndStep, Operation, Outcome, Settle
 from tasks.ledger.transaction import apply_batch
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Recorder:
         self._patience_seconds = patience_seconds
         self._waiting: deque[_Entry] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
         self._closing = False
         self.transactions = 0
 
@@ -77,6 +78,7 @@ class Recorder:
         self._closing = True
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
+        await self._disconnect()
 
     def _enqueue(self, operation: Operation) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -95,7 +97,7 @@ class Recorder:
             outcomes = await self._commit([operation for operation, _ in batch])
         except DatabaseUnavailable as error:
             _fail(batch, error)
-            self._keep_settlements(batch)
+            self._keep_what_happened(batch)
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch, error)
@@ -120,16 +122,32 @@ class Recorder:
     async def _transact(self, operations: Sequence[Operation]) -> list[Outcome]:
         self.transactions += 1
         with database_errors():
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(apply_batch, operations)
+            connection = await self._connect()
+            try:
+                async with connection.begin():
+                    return await connection.run_sync(apply_batch, operations)
+            except BaseException:
+                await self._disconnect()
+                raise
 
-    def _keep_settlements(self, batch: Sequence[_Entry]) -> None:
-        """Callers were told, but money moves all the same: until it is written its keys and budgets are held."""
-        owed = [entry for entry in batch if isinstance(entry[0], Settle)]
+    async def _connect(self) -> AsyncConnection:
+        """The recorder's own connection, kept, so that its statements stay prepared on it."""
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _keep_what_happened(self, batch: Sequence[_Entry]) -> None:
+        """Callers were told, but money moved and steps ended: that is written before anything that comes later."""
+        owed = [entry for entry in batch if isinstance(entry[0], Settle | EndStep)]
         if owed and self._closing:
-            log.error("Postgres stayed away: the outcome of %d calls is not on record", len(owed))
+            log.error("Postgres stayed away: how %d calls or steps ended is not on record", len(owed))
         elif owed:
-            log.warning("Postgres is away: the outcome of %d calls waits to be recorded", len(owed))
+            log.warning("Postgres is away: how %d calls or steps ended waits to be recorded", len(owed))
             self._waiting.extendleft(reversed(owed))
 
 

@@ -7,8 +7,18 @@ from sqlalchemy import Connection, text
 from schemas.errors import LeaseLost
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import COUNTED_USD
-from tasks.ledger.operations import Attempt, BeginStep, EndRun, EndStep, Settle
-from tasks.ledger.rows import as_records, recordset
+from tasks.ledger.operations import Attempt, BeginRun, BeginStep, EndRun, EndStep, Settle
+from tasks.ledger.rows import as_records, insert_rows, recordset
+
+IF_NEW = "ON CONFLICT (id) DO NOTHING"
+
+
+def begin_runs(connection: Connection, batch: Batch) -> None:
+    """The runs that begin are on record, each with its first attempt."""
+    beginning = [item for _, item in batch.of(BeginRun)]
+    insert_rows(connection, "runs", [item.row for item in beginning], suffix=IF_NEW)
+    insert_rows(connection, "run_attempts", [item.attempt_row for item in beginning], suffix=IF_NEW)
+
 
 # A take-over locks the run FOR UPDATE, which this lock keeps out until the batch is committed.
 _HOLDERS = text("SELECT id, attempt_id FROM runs WHERE id = ANY(:runs) ORDER BY id FOR KEY SHARE")

@@ -20,7 +20,7 @@ from schemas.canonical import postgres_json
 from schemas.errors import HeadraceError, LeaseLost, NotFound, RunBusy
 from schemas.identifiers import new_id
 from tasks.ledger.flights import Flights
-from tasks.ledger.operations import Attempt, EndRun
+from tasks.ledger.operations import Attempt, BeginRun, EndRun
 from tasks.ledger.rows import insert_rows
 from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger
@@ -160,22 +160,18 @@ async def _create(ledger: Ledger, request: RunRequest) -> Run:
         "nonce": nonce,
         "attempt_id": attempt.id,
     }
-    with database_errors():
-        async with ledger.engine.begin() as connection:
-            await connection.run_sync(insert_rows, "runs", [row])
-            await connection.run_sync(_record_attempt, ledger, attempt, request.prefect_flow_run_id)
+    await ledger.recorder.record(BeginRun(row, _attempt_row(ledger, attempt, request.prefect_flow_run_id), attempt))
+    ledger.attempts.add(attempt.id)
     return Run(attempt, request.flow, request.project, request.subject, ledger, request.user, nonce)
 
 
-def _record_attempt(connection: Connection, ledger: Ledger, attempt: Attempt, flow_run_id: UUID | None) -> None:
-    row = {
+def _attempt_row(ledger: Ledger, attempt: Attempt, flow_run_id: UUID | None) -> dict[str, Any]:
+    return {
         "id": attempt.id,
         "run_id": attempt.run_id,
         "worker_id": ledger.worker.id,
         "prefect_flow_run_id": flow_run_id,
     }
-    insert_rows(connection, "run_attempts", [row])
-    ledger.attempts.add(attempt.id)
 
 
 _OF_FLOW_RUN = text("""
@@ -228,7 +224,8 @@ def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: Ru
     attempt = Attempt(run_id, new_id())
     connection.execute(_SUPERSEDE, {"run": run_id})
     connection.execute(_HAND_OVER, {"run": run_id, "attempt": attempt.id})
-    _record_attempt(connection, ledger, attempt, request.prefect_flow_run_id)
+    insert_rows(connection, "run_attempts", [_attempt_row(ledger, attempt, request.prefect_flow_run_id)])
+    ledger.attempts.add(attempt.id)
     steps = {step.key: StoredStep(**step._mapping) for step in connection.execute(_STEPS, {"run": run_id})}
     return Run(
         attempt=attempt,

@@ -117,7 +117,10 @@ class _Definition:
 async def _record(
     definition: _Definition, run: Run, key: str, arguments: dict[str, Any], work: Callable[[], Awaitable[R]]
 ) -> R:
-    """Run the step between its two records; nothing is awaited for the first, the second is durable.
+    """Run the step between its two records, neither of which is waited for.
+
+    The end is durable before the next call of the run is made, and before the run ends: both are recorded
+    after it, and refused if another attempt has taken the run over.
 
     The result is read back from its record, so that it is the same now as in every later replay.
     """
@@ -133,7 +136,7 @@ async def _record(
     finally:
         current_scope.reset(token)
     output = postgres_json(result.model_dump(mode="json"))
-    await run.ledger.recorder.record(_ending(run, step_id, "completed", output=output))
+    run.ledger.recorder.record_soon(_ending(run, step_id, "completed", output=output))
     run.steps[key] = run.steps[key].model_copy(update={"status": "completed", "output": output})
     log.info("%s done in %.1f s", definition.name, time.monotonic() - began)
     replayed: R = definition.output(run.steps[key])

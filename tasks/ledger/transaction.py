@@ -15,12 +15,13 @@ from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import write_usage
 from tasks.ledger.call_writes import lock_budgets, reserve, settle
 from tasks.ledger.operations import Operation, Outcome
-from tasks.ledger.run_writes import begin_steps, end_runs, end_steps, refuse_the_superseded
+from tasks.ledger.run_writes import begin_runs, begin_steps, end_runs, end_steps, refuse_the_superseded
 
 
 def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
     """All of `operations` are written in the transaction of `connection`; one outcome each, in order."""
     batch = Batch(operations)
+    begin_runs(connection, batch)
     refuse_the_superseded(connection, batch)
     begin_steps(connection, batch)
     held = lock_budgets(connection, batch)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -82,10 +82,11 @@ async def test_a_crash_of_the_server_in_the_midst_of_calls_loses_and_doubles_not
 
 
 @pytest.fixture
-async def hasty(ledger: Ledger) -> Ledger:
+async def hasty(ledger: Ledger) -> AsyncIterator[Ledger]:
     """A ledger whose recorder tells its callers soon that Postgres is away."""
     ledger.recorder = Recorder(ledger.engine, patience_seconds=0.2)
-    return ledger
+    yield ledger
+    await ledger.recorder.close()
 
 
 @costly
@@ -120,9 +121,9 @@ async def test_an_answer_that_could_not_be_recorded_to_the_end_is_logged(
     provider.release()
     with pytest.raises(DatabaseUnavailable):
         await call
-    assert "the outcome of 1 calls waits to be recorded" in caplog.text
+    assert "how 1 calls or steps ended waits to be recorded" in caplog.text
     await hasty.recorder.close()
-    assert "the outcome of 1 calls is not on record" in caplog.text
+    assert "how 1 calls or steps ended is not on record" in caplog.text
     await asyncio.to_thread(stack.database_url, "restarted")
 
 

@@ -273,9 +273,8 @@ async def test_an_attempt_that_lost_its_run_can_neither_spend_nor_end_steps_nor_
         return Said(text="too late")
 
     async with open_run(REQUEST) as run:
+        await late()  # its end is refused, and whatever is recorded next
         with pytest.raises(LeaseLost, match="another attempt has taken this run over"):
-            await late()
-        with pytest.raises(LeaseLost):
             await complete("Why?", model=MODEL)
         with pytest.raises(LeaseLost):
             await ask("And why?")

@@ -276,10 +276,16 @@ async def test_steps_share_their_durable_writes_with_their_calls(ledger: Ledger)
         await complete("Why?", model=MODEL)
         return Sum(total=Decimal(0))
 
+    @step("ask-again", version="1")
+    async def ask_again() -> Sum:
+        await complete("Why not?", model=MODEL)
+        return Sum(total=Decimal(0))
+
     async with open_run(REQUEST):
         before = ledger.recorder.transactions
         await ask()
-        assert ledger.recorder.transactions - before == 3, "begin and reserve, settle, end"
+        await ask_again()
+        assert ledger.recorder.transactions - before == 4, "begin and reserve; settle; end, begin and reserve; settle"
 
 
 async def test_a_run_knows_the_steps_of_earlier_attempts(ledger: Ledger) -> None:

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blocks.database import database_errors
 from schemas.canonical import postgres_json
@@ -138,7 +137,8 @@ async def _begin(ledger: Ledger, request: RunRequest) -> Run:
     resumed = resuming.get()
     resuming.set(None)
     if resumed is None and request.prefect_flow_run_id is not None:
-        resumed = await _run_of_flow_run(ledger.engine, request)
+        begun = await _begun_earlier(ledger, request.prefect_flow_run_id)
+        resumed = begun.get((request.flow, request.subject, request.variant))
     if resumed is None:
         return await _create(ledger, request)
     await bury_dead_workers(ledger.engine, ledger.worker.id)
@@ -162,6 +162,8 @@ async def _create(ledger: Ledger, request: RunRequest) -> Run:
     }
     await ledger.recorder.record(BeginRun(row, _attempt_row(ledger, attempt, request.prefect_flow_run_id), attempt))
     ledger.attempts.add(attempt.id)
+    if request.prefect_flow_run_id in ledger.begun:
+        ledger.begun[request.prefect_flow_run_id][request.flow, request.subject, request.variant] = attempt.run_id
     return Run(attempt, request.flow, request.project, request.subject, ledger, request.user, nonce)
 
 
@@ -174,26 +176,21 @@ def _attempt_row(ledger: Ledger, attempt: Attempt, flow_run_id: UUID | None) -> 
     }
 
 
-_OF_FLOW_RUN = text("""
-    SELECT runs.id FROM runs JOIN run_attempts ON run_attempts.run_id = runs.id
-    WHERE run_attempts.prefect_flow_run_id = :flow_run AND runs.flow = :flow AND runs.subject = :subject
-      AND runs.variant = :variant
-    ORDER BY runs.id LIMIT 1
+_BEGUN = text("""
+    SELECT DISTINCT ON (runs.flow, runs.subject, runs.variant) runs.flow, runs.subject, runs.variant, runs.id
+    FROM runs JOIN run_attempts ON run_attempts.run_id = runs.id
+    WHERE run_attempts.prefect_flow_run_id = :flow_run ORDER BY runs.flow, runs.subject, runs.variant, runs.id
 """)
 
 
-async def _run_of_flow_run(engine: AsyncEngine, request: RunRequest) -> UUID | None:
-    """The run that an earlier try of the same Prefect flow run began for this subject."""
-    sought = {
-        "flow_run": request.prefect_flow_run_id,
-        "flow": request.flow,
-        "subject": request.subject,
-        "variant": request.variant,
-    }
-    with database_errors():
-        async with engine.connect() as connection:
-            found: UUID | None = (await connection.execute(_OF_FLOW_RUN, sought)).scalar()
-    return found
+async def _begun_earlier(ledger: Ledger, flow_run_id: UUID) -> dict[tuple[str, str, str], UUID]:
+    """Runs that the Prefect flow run has begun, in this process or an earlier one, by flow, subject and variant."""
+    if flow_run_id not in ledger.begun:
+        with database_errors():
+            async with ledger.engine.connect() as connection:
+                rows = (await connection.execute(_BEGUN, {"flow_run": flow_run_id})).all()
+        ledger.begun.setdefault(flow_run_id, {(row.flow, row.subject, row.variant): row.id for row in rows})
+    return ledger.begun[flow_run_id]
 
 
 _LOCK_RUN = text("""

@@ -37,6 +37,7 @@ class Ledger:
         providers: the models' endpoints.
         flights: calls of this process in flight, by key.
         attempts: attempts at runs that go on here.
+        begun: runs by flow, subject and variant, for each Prefect flow run that this process took part in.
     """
 
     def __init__(self, settings: Settings, engine: AsyncEngine, providers: Providers) -> None:
@@ -49,6 +50,7 @@ class Ledger:
         )
         self.flights = Flights(settings.parallel_calls)
         self.attempts: set[UUID] = set()
+        self.begun: dict[UUID, dict[tuple[str, str, str], UUID]] = {}
 
 
 class _Opened:

@@ -6,7 +6,9 @@ import json
 import os
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +83,29 @@ def ensure_automation(url: str, automation: Mapping[str, Any]) -> None:
         _ask(url, "POST", "automations/", automation)
 
 
-def _ask(url: str, method: str, path: str, body: Mapping[str, Any]) -> Any:
+def read_block(url: str, block_type: str, name: str) -> dict[str, Any] | None:
+    """What the block `name` of the type with this slug holds, secrets in plain text; None when there is none.
+
+    Raises:
+        PrefectRefused: the API at `url` does not say.
+    """
+    path = f"block_types/slug/{block_type}/block_documents/name/{name}?include_secrets=true"
+    try:
+        document = _ask(url, "GET", path)
+    except PrefectRefused as error:
+        if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    data: dict[str, Any] = document["data"]
+    return data
+
+
+def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     request = urllib.request.Request(
         f"{url.rstrip('/')}/{path}",
         method=method,
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", **_credentials()},
     )
     try:
         with urllib.request.urlopen(request, timeout=ASK_SECONDS) as reply:
@@ -96,17 +115,32 @@ def _ask(url: str, method: str, path: str, body: Mapping[str, Any]) -> Any:
     return json.loads(answer) if answer else None
 
 
+def _credentials() -> dict[str, str]:
+    """What a guarded API wants to see, from the variables that Prefect's own client reads."""
+    if key := os.environ.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+    return {}
+
+
+def answering_api(home: Path) -> str | None:
+    """The API that `find_api` would find, or None where it answers nothing."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return announced_api(home)
+    return url if is_answering(url) else None
+
+
 def find_api(home: Path) -> str | None:
     """The API to use: `PREFECT_API_URL` if it is set, else the one of `headrace up`, else None.
 
     Raises:
         ConfigurationError: `PREFECT_API_URL` is set and nothing answers there.
     """
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        return announced_api(home)
-    if not is_answering(url):
+    found = answering_api(home)
+    if found is None and (url := os.environ.get("PREFECT_API_URL")):
         raise ConfigurationError(
             f"PREFECT_API_URL is {url} and no Prefect API answers there: start it, unset the variable, or use --bare"
         )
-    return url
+    return found

@@ -138,13 +138,14 @@ class PrefectProcesses:
         return url
 
     def deploy(self, url: str, project: Path) -> None:
-        """Every deployment of `project`'s `prefect.yaml` is registered.
+        """Every deployment of `project`'s `prefect.yaml` is registered, and the type of the settings block.
 
         Raises:
             ServerFailed: Prefect refused one; the message names its log.
         """
         settings = {"PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "WARNING"}
         self._finish(["--no-prompt", "deploy", "--all"], settings, project)
+        self._finish(["block", "register", "--module", "blocks.settings_block"], settings, project)
 
     def start_worker(self, url: str, limit: int, project: Path) -> None:
         """A process worker takes the runs of our work pool, at most `limit` at once; runs that fall silent are crashed.

@@ -13,10 +13,11 @@ from sqlalchemy import Engine, text
 from blocks.database import create_database, database_errors, normal_url, schema_revision
 from blocks.prefect_api import announced_api, is_answering
 from blocks.providers.registry import Providers
+from blocks.settings import get_settings
 from flows.maintenance import embedded_stack
 from flows.presentation import Finding
 from schemas.errors import HeadraceError
-from schemas.settings import ModelRole, Settings, get_settings
+from schemas.settings import ModelRole, Settings
 from schemas.tables.base import SCHEMA_REVISION
 
 ROLES: tuple[ModelRole, ...] = ("research", "generate", "review", "judge", "embedding")

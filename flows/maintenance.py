@@ -14,8 +14,9 @@ from sqlalchemy.engine import URL
 
 from blocks.database import create_database, migrate, normal_url, require_current_schema, schema_revision
 from blocks.embedded.stack import EmbeddedStack
+from blocks.settings import get_settings
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings, get_settings
+from schemas.settings import Settings
 from schemas.tables.base import SCHEMA_REVISION
 
 

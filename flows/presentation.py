@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
@@ -21,8 +22,15 @@ from schemas.analysis import BillReport
 from tasks.ledger.budgets import BudgetState
 from tasks.ledger.run_records import RunDetail, RunRecord
 
+WIDE = 140
+"""Columns from which on a table of runs has one line a run."""
 PIPE_WIDTH = 240
 """Columns of output that no terminal shows: wide enough for a table to keep a row on a line."""
+
+
+NEVER_WRAPPED = ("step", "status", "cost", "started (UTC)")
+ID_WIDTH = 36
+"""Characters of a run's id, which is never broken: it is there to be copied."""
 
 
 def console() -> Console:
@@ -57,9 +65,11 @@ def money(amount: Decimal | None) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A table with plain text cells."""
-    made = Table(title=title or None, title_justify="left")
+    made = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
     for name in columns:
-        made.add_column(name, overflow="fold", no_wrap=name in ("run", "step", "status"))
+        made.add_column(
+            name, overflow="fold", no_wrap=name in NEVER_WRAPPED, min_width=ID_WIDTH if name == "run" else None
+        )
     for row in rows:
         made.add_row(*["" if cell is None else str(cell) for cell in row])
     return made
@@ -219,12 +229,20 @@ def show_runs(records: Sequence[RunRecord], *, as_json: bool) -> int:
     if as_json:
         write_json(_Listing(rows=_rows(records)))
         return 0
-    rows = [
-        (record.id, record.flow, record.subject, record.status, money(record.cost_usd), f"{record.started_at:%F %T}")
-        for record in records
-    ]
-    console().print(table("Runs", ("run", "flow", "subject", "status", "cost", "started (UTC)"), rows))
+    shown = console()
+    if shown.width < WIDE:  # an id and a path do not fit side by side
+        rows: list[Sequence[Any]] = [
+            (f"{record.id}\n{record.flow} {record.subject}", *_state_of(record)) for record in records
+        ]
+        shown.print(table("Runs", ("run", "status", "cost", "started (UTC)"), rows))
+        return 0
+    rows = [(record.id, record.flow, record.subject, *_state_of(record)) for record in records]
+    shown.print(table("Runs", ("run", "flow", "subject", "status", "cost", "started (UTC)"), rows))
     return 0
+
+
+def _state_of(record: RunRecord) -> tuple[str, str, str]:
+    return record.status, money(record.cost_usd), f"{record.started_at:%F %R}"
 
 
 class _Detail(BaseModel):

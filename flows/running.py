@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from blocks.prefect_api import HEARTBEAT_SECONDS, find_api
+from blocks.settings import get_settings
 from schemas.errors import BadInput
-from schemas.settings import get_settings
 from tasks.ledger.runs import Run, resuming
 
 log = logging.getLogger("headrace")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blocks.prefect_server import HOST, PrefectProcesses, asyncpg_url, free_port
+from blocks.settings import get_settings
 from flows.maintenance import database_address, embedded_stack
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings, get_settings
+from schemas.settings import Settings
 from tasks.ledger.session import ready_database
 
 PROJECT = Path(__file__).parents[1]

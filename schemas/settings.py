@@ -1,21 +1,17 @@
 """What can be set, where it comes from, and what holds when nothing is set.
 
-Environment first (prefix `HEADRACE_`, `.env` read), then the Prefect block saved as `headrace`
-(see `blocks/settings_block.py`), then the defaults here. `DATABASE_URL` and provider keys keep
-their usual names.
+Environment first (prefix `HEADRACE_`, `.env` read), then the Prefect block saved as `headrace` (read by
+`blocks/settings.py`), then the defaults here. `DATABASE_URL` and provider keys keep their usual names.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from schemas.errors import ConfigurationError
 
 LOCAL_CHAT_MODEL = "local/chat"
 LOCAL_EMBEDDING_MODEL = "local/embedding"
@@ -100,22 +96,3 @@ class Settings(BaseSettings):
     def has_openai(self) -> bool:
         """True when an OpenAI key is set."""
         return bool(self.openai_api_key and self.openai_api_key.get_secret_value())
-
-
-@lru_cache(maxsize=1)
-def get_settings() -> Settings:
-    """The settings of this process, read once; `get_settings.cache_clear()` reads them anew.
-
-    Raises:
-        ConfigurationError: a variable has a value that does not fit; the message names it.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]).upper()
-        if name not in {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}:
-            name = f"HEADRACE_{name}"
-        raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from blocks.database import create_database, migrate, normal_url
 from blocks.embedded.stack import EmbeddedStack
-from schemas.settings import Settings, get_settings
+from blocks.settings import get_settings
+from schemas.settings import Settings
 from tasks.ledger.session import Ledger, open_ledger
 from tests.scripted_provider import ScriptedProvider
 

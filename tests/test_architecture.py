@@ -12,7 +12,7 @@ import pytest
 LAYERS = ("schemas", "blocks", "tasks", "flows")
 ONLY_IN_BLOCKS = {"litellm", "openai", "httpx", "aiohttp", "psycopg", "asyncpg", "xllamacpp", "onnxruntime"}
 HEAVY = {"prefect", "litellm", "openai", "sqlalchemy", "pydantic", "aiohttp", "numpy", "lxml", "onnxruntime", "alembic"}
-PREFECT_MAY_BE_IN = ("flows", "tasks")
+PREFECT_MAY_BE_IN = ("flows", "tasks", "blocks.settings_block")
 
 
 @pytest.fixture(scope="module")

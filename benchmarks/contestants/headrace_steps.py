@@ -22,8 +22,8 @@ from benchmarks.workload import (
     each_at_once,
     question,
 )
+from blocks.settings import get_settings
 from schemas.calls import ChatParameters
-from schemas.settings import get_settings
 from tasks.ledger.calls import complete_structured
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.runs import RunRequest, open_run

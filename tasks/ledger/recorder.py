@@ -155,11 +155,12 @@ class Recorder:
 
     def _keep_what_happened(self, batch: Sequence[_Entry]) -> None:
         """Callers were told, but money moved and steps ended: that is written before anything that comes later."""
-        owed = [entry for entry in batch if isinstance(entry[0], Settle | EndStep)]
+        owed = [(item, future) for item, future in batch if isinstance(item, Settle | EndStep)]
+        count = len({item.row["id"] for item, _ in owed})
         if owed and self._closing:
-            log.error("Postgres stayed away: how %d calls or steps ended is not on record", len(owed))
+            log.error("Postgres stayed away: how %d calls or steps ended is not on record", count)
         elif owed:
-            log.warning("Postgres is away: how %d calls or steps ended waits to be recorded", len(owed))
+            log.warning("Postgres is away: how %d calls or steps ended waits to be recorded", count)
             self._waiting.extendleft(reversed(owed))
 
 

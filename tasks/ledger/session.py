@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 
 from blocks.database import create_async_database, create_database, migrate, normal_url, require_current_schema
 from blocks.database import schema_revision as read_revision
-from schemas.settings import Settings, get_settings
+from blocks.settings import get_settings
+from schemas.settings import Settings
 from schemas.tables.base import SCHEMA_REVISION
 from tasks.ledger.budgets import zone
 from tasks.ledger.flights import Flights

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from blocks.settings import get_settings
 from flows.command_line import run_command
-from schemas.settings import Settings, get_settings
+from schemas.settings import Settings
 from tests.flows.analyst import ScriptedAnalyst
 from tests.flows.commands import Command, CommandServer, Done
 from tests.scripted_provider import ScriptedProvider

@@ -14,9 +14,9 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from blocks.providers.prices import worst_case
+from blocks.settings import get_settings
 from schemas.calls import ChatParameters
 from schemas.errors import HeadraceError
-from schemas.settings import get_settings
 from tasks.ledger.calls import complete
 from tasks.ledger.runs import RunRequest, open_run, resuming
 from tasks.ledger.session import open_ledger

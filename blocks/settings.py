@@ -1,0 +1,59 @@
+"""The settings of this process: its environment, and what a team keeps in Prefect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from blocks.prefect_api import answering_api, read_block
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+
+BLOCK_TYPE = "headrace-settings"
+BLOCK_NAME = "headrace"
+PROVIDER_KEYS = "provider_keys"
+"""Field of the block with variables that providers read themselves, such as `ANTHROPIC_API_KEY`."""
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once; `get_settings.cache_clear()` reads them anew.
+
+    What the environment does not set comes from the block `headrace` of the Prefect API there is, if any.
+
+    Raises:
+        ConfigurationError: a variable, or a field of the block, has a value that does not fit; the message names it.
+        PrefectRefused: the API does not let us read the block.
+    """
+    settings = _settings({})
+    url = answering_api(settings.home)
+    saved = read_block(url, BLOCK_TYPE, BLOCK_NAME) if url else None
+    if not saved:
+        return settings
+    for name, value in (saved.pop(PROVIDER_KEYS, None) or {}).items():
+        os.environ.setdefault(name, str(value))
+    wanted = {
+        name: value
+        for name, value in saved.items()
+        if value is not None and name in Settings.model_fields and name not in settings.model_fields_set
+    }
+    return _settings(wanted)
+
+
+def _settings(saved: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**saved)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]).lower()
+        if field in saved:
+            place = f"{field} of the Prefect block {BLOCK_NAME}"
+            raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
+        name = field.upper()
+        if name not in {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}:
+            name = f"HEADRACE_{name}"
+        raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

@@ -39,7 +39,7 @@ def get_settings() -> Settings:
     wanted = {
         name: value
         for name, value in saved.items()
-        if value is not None and name in Settings.model_fields and name not in settings.model_fields_set
+        if value not in (None, "") and name in Settings.model_fields and name not in settings.model_fields_set
     }
     return _settings(wanted)
 

@@ -13,30 +13,30 @@ from blocks.settings import BLOCK_TYPE
 
 
 class HeadraceSettings(Block):
-    """What `HEADRACE_…` variables set, kept in Prefect; an empty field leaves the default."""
+    """What `HEADRACE_…` variables set, kept in Prefect; what is left empty has its default."""
 
     _block_type_name = "Headrace settings"
     _block_type_slug = BLOCK_TYPE
 
-    database_url: SecretStr | None = Field(None, title="Database URL", description="Postgres of the ledger")
-    chat_model: str | None = Field(None, description="Default model of every step, a LiteLLM name")
-    research_model: str | None = Field(None, description="Model that writes search queries")
-    generate_model: str | None = Field(None, description="Model that drafts")
-    review_model: str | None = Field(None, description="Model that audits drafts")
-    judge_model: str | None = Field(None, description="Model that scores answers")
-    embedding_model: str | None = Field(None, description="Model that embeds texts")
-    openai_api_key: SecretStr | None = Field(None, title="OpenAI API key", description="As OPENAI_API_KEY")
-    openai_base_url: str | None = Field(
-        None, title="OpenAI base URL", description="Of an OpenAI-compatible server, as OPENAI_BASE_URL"
+    database_url: SecretStr = Field(SecretStr(""), title="Database URL", description="Postgres of the ledger")
+    chat_model: str = Field("", description="Default model of every step, a LiteLLM name")
+    research_model: str = Field("", description="Model that writes search queries")
+    generate_model: str = Field("", description="Model that drafts")
+    review_model: str = Field("", description="Model that audits drafts")
+    judge_model: str = Field("", description="Model that scores answers")
+    embedding_model: str = Field("", description="Model that embeds texts")
+    openai_api_key: SecretStr = Field(SecretStr(""), title="OpenAI API key", description="As OPENAI_API_KEY")
+    openai_base_url: str = Field(
+        "", title="OpenAI base URL", description="Of an OpenAI-compatible server, as OPENAI_BASE_URL"
     )
     provider_keys: SecretDict | None = Field(
         None, description="Variables that other providers read, by name, such as ANTHROPIC_API_KEY"
     )
-    project: str | None = Field(None, description="Project whose budget pays when none is named")
-    allow_unpriced: str | None = Field(
-        None, description="Models that may be called under a budget although no price is known; comma-separated"
+    project: str = Field("", description="Project whose budget pays when none is named")
+    allow_unpriced: str = Field(
+        "", description="Models that may be called under a budget although no price is known; comma-separated"
     )
-    budget_timezone: str | None = Field(None, description="Where the days of a budget begin, e.g. Europe/Berlin")
+    budget_timezone: str = Field("", description="Where the days of a budget begin, e.g. Europe/Berlin")
     retry_attempts: int | None = Field(None, ge=1, description="Tries of one call, at most")
     retry_seconds: float | None = Field(None, ge=0, description="Seconds that one call may wait and retry, at most")
     call_timeout_seconds: float | None = Field(None, gt=0, description="Seconds a provider may take to answer")

@@ -74,7 +74,7 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PrefectWith
 def test_the_environment_comes_first_then_the_block_then_the_default(
     api: PrefectWithBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.block = {"project": "of the block", "chat_model": "gpt-4o", "review_model": None}
+    api.block = {"project": "of the block", "chat_model": "gpt-4o", "review_model": "", "budget_timezone": ""}
     monkeypatch.setenv("HEADRACE_CHAT_MODEL", "mistral/small")
     settings = get_settings()
     assert (settings.project, settings.chat_model, settings.review_model) == ("of the block", "mistral/small", None)

@@ -67,6 +67,7 @@ class Outcome(BaseModel):
     report: BillReport | None = None
     error: str | None = None
     error_code: str | None = None
+    exit_code: int = 0
 
 
 @flow(name=ANALYZE, flow_run_name="analyze {source}", persist_result=False)
@@ -167,10 +168,12 @@ async def outcome_of(request: AnalysisRequest, variant: str = "") -> Outcome:
             run_id=error.details.get("run_id"),
             error=str(error),
             error_code=error.code,
+            exit_code=error.exit_code,
         )
     except Exception as error:  # a defect; its traceback is in the log, and the run's row says so
         log.exception("%s could not be analysed", request.source)
-        return Outcome(source=request.source, status="failed", error=type(error).__name__, error_code="internal")
+        name = type(error).__name__
+        return Outcome(source=request.source, status="failed", error=name, error_code="internal", exit_code=1)
     return Outcome(source=request.source, status=report.status, run_id=report.run_id, report=report)
 
 
@@ -222,12 +225,13 @@ async def _analyze(ledger: Ledger, run: Run, request: AnalysisRequest) -> BillRe
     models = request.models
     ref = await read_bill(request.source, request.jurisdiction, request.bill_id, request.session)
     bill = await load_bill(ledger.engine, ref.id)
+    # All models are looked up before the first is paid.
+    groups = [GroupState(parts) for parts in await _group(ledger, bill, models.generate, models.review)]
     if request.research_of is None:
         readable = await _group(ledger, bill, models.research)
         research = await research_bill(ref, readable[0], models.research, request.queries)
     else:
         research = await reuse_research(request.research_of)
-    groups = [GroupState(parts) for parts in await _group(ledger, bill, models.generate, models.review)]
     analyst = Analyst(bill, models, research, groups)
     rounds = await analyst.work(request.max_rounds)
     report = _assemble(run.id, bill, models, research, rounds, analyst.readings)

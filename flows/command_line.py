@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from schemas.errors import BadInput, HeadraceError
 
@@ -48,6 +49,7 @@ log = logging.getLogger("headrace")
 INTERRUPTED = 130
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
 
+AtLeastOne = Annotated[int, Parameter(validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
 Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
@@ -66,7 +68,7 @@ def analyze(
     queries: int = 6,
     project: str = "",
     research_of: UUID | None = None,
-    at_once: int = 4,
+    at_once: AtLeastOne = 4,
     fresh: Fresh = False,
     bare: Bare = False,
     json: Json = False,
@@ -133,13 +135,13 @@ def _refuse_options(sources: tuple[str, ...]) -> None:
 @app.command
 def compare(
     *bills: str,
-    generate: list[str],
+    generate: Annotated[list[str], Parameter(negative="")],
     research_model: str = "",
     review_model: str = "",
     max_rounds: int = 1,
     queries: int = 6,
     project: str = "",
-    at_once: int = 4,
+    at_once: AtLeastOne = 4,
     bare: Bare = False,
     json: Json = False,
 ) -> int:
@@ -202,7 +204,7 @@ async def _recorded(run: UUID, bare: bool) -> RunRecord:
 
 
 @app.command
-def runs(run: UUID | None = None, *, limit: int = 20, json: Json = False) -> int:
+def runs(run: UUID | None = None, *, limit: AtLeastOne = 20, json: Json = False) -> int:
     """The latest runs, or the steps and calls of one.
 
     Parameters
@@ -212,8 +214,6 @@ def runs(run: UUID | None = None, *, limit: int = 20, json: Json = False) -> int
     limit
         How many runs are listed.
     """
-    if limit < 1:
-        raise BadInput(f"--limit {limit}: give a number of runs from 1 on")
     from flows.presentation import show_run, show_runs
     from tasks.ledger.run_records import list_runs, read_run_detail
 
@@ -258,12 +258,11 @@ def budget_show(*, json: Json = False) -> int:
 
 
 @database.command
-def url() -> int:
+def url(*, json: Json = False) -> int:
     """Print the URL of the ledger's database, its password left out; the embedded one is started."""
-    from flows.maintenance import database_address
+    from flows.maintenance import Done, database_address
 
-    print(database_address())
-    return 0
+    return _say(Done(message=database_address()), as_json=json)
 
 
 @database.command
@@ -292,7 +291,7 @@ def doctor(*, json: Json = False) -> int:
 
 
 @app.command
-def up(*, port: int = 4200, workers: int = 1) -> int:
+def up(*, port: int = 4200, workers: AtLeastOne = 1, json: Json = False) -> int:
     """Start the embedded stack, a Prefect server with its UI, a worker and the deployments; Ctrl-C stops it all.
 
     Parameters
@@ -304,7 +303,7 @@ def up(*, port: int = 4200, workers: int = 1) -> int:
     """
     from flows.up import serve_until_interrupted
 
-    return serve_until_interrupted(port=port, limit=workers)
+    return serve_until_interrupted(port=port, limit=workers, as_json=json)
 
 
 @app.command

@@ -36,6 +36,7 @@ class ComparisonRow(BaseModel):
     cost_usd: Decimal | None = None
     model_seconds: float | None = None
     error: str | None = None
+    exit_code: int = 0
 
 
 class Comparison(BaseModel):
@@ -119,6 +120,7 @@ async def _row(request: AnalysisRequest, outcome: Outcome) -> ComparisonRow:
         status=outcome.status,
         run_id=outcome.run_id,
         error=outcome.error,
+        exit_code=outcome.exit_code,
     )
     report = outcome.report
     if report is None:

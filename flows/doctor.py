@@ -62,7 +62,9 @@ def _database(settings: Settings, embedded_url: Callable[[], str]) -> list[Findi
             engine.dispose()
     except HeadraceError as error:
         mend = (
-            "check that the server runs and DATABASE_URL is right" if settings.database_url else "headrace down --force"
+            "start that server, or `unset DATABASE_URL` for the embedded one"
+            if settings.database_url
+            else "headrace down --force"
         )
         return [Finding(subject="database", ok=False, says=f"{kind}: {error}", mend=mend)]
 
@@ -112,8 +114,16 @@ async def _model(providers: Providers, name: str, roles: list[str]) -> Finding:
         subject=f"model {name}",
         ok=trouble is None,
         says=trouble or f"reachable, for {', '.join(roles)}",
-        mend=f"set {variables} to a model that is there, or mend its key or address" if trouble else None,
+        mend=_mend_model(name, variables) if trouble else None,
     )
+
+
+def _mend_model(name: str, variables: str) -> str:
+    """What puts a model right that cannot be called."""
+    if name.startswith("local/"):
+        return "export HEADRACE_LOCAL_MODEL=/path/to/a/model.gguf, or `unset HEADRACE_LOCAL_MODEL` for the embedded one"
+    provider = name.partition("/")[0].upper() if "/" in name else "OPENAI"
+    return f"export {provider}_API_KEY=… (and {provider}_BASE_URL for a server of your own), or set {variables}"
 
 
 def _keys() -> Finding:
@@ -127,7 +137,9 @@ def _prefect(settings: Settings) -> Finding:
     url = os.environ.get("PREFECT_API_URL")
     if url and not is_answering(url):
         says = f"PREFECT_API_URL is {shown(url)} and nothing answers there"
-        return Finding(subject="prefect", ok=False, says=says, mend="start it, or unset PREFECT_API_URL")
+        return Finding(
+            subject="prefect", ok=False, says=says, mend="`headrace up` starts one here after `unset PREFECT_API_URL`"
+        )
     found = url or announced_api(settings.home)
     says = f"API at {shown(found)}" if found else "no API; flows run without one (`headrace up` starts one)"
     return Finding(subject="prefect", ok=True, says=says)

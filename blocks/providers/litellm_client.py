@@ -164,7 +164,11 @@ def litellm_client(litellm: ModuleType, model: str) -> LiteLLMClient:
     try:
         litellm.get_llm_provider(model=model)
     except litellm.exceptions.BadRequestError as error:
-        raise ConfigurationError(f"there is no provider for the model name {model}", model=model) from error
+        raise ConfigurationError(
+            f"there is no provider for the model name {model}; "
+            "names look like gpt-4o-mini or anthropic/claude-haiku-4-5",
+            model=model,
+        ) from error
     return LiteLLMClient(litellm, model)
 
 

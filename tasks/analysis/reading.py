@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,8 @@ from tasks.analysis.sentences import split_sentences
 from tasks.ledger.rows import insert_rows
 from tasks.ledger.session import open_ledger
 from tasks.ledger.steps import step
+
+log = logging.getLogger(__name__)
 
 STDIN = "-"
 TITLE_CHARACTERS = 300
@@ -90,6 +93,8 @@ async def read_bill(source: str, jurisdiction: str = "", bill_id: str = "", sess
         document = await fetch_document(source)
         document = document.model_copy(update={"text": postgres_text(document.text)})
         key = _key(document, jurisdiction, bill_id, session)
+        if UNKNOWN in (key.jurisdiction, key.bill_id, key.session):
+            log.info("%s is stored as %s; --jurisdiction, --bill-id and --session say what it is", source, key)
         return await _store(ledger.engine, document, key)
 
 

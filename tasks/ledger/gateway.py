@@ -251,11 +251,16 @@ class _Flight:
         }
 
 
+def _usd(amount: Decimal) -> str:
+    return f"${amount.normalize():f}"
+
+
 def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:
     key = outcome.key
     return BudgetExceeded(
-        f"the {key.period} budget of {key.scope_kind} {key.scope_id!r} is {outcome.limit_usd:f} USD with "
-        f"{outcome.spent_usd:f} spent: a call of up to {estimate.usd or ZERO:f} USD does not fit",
+        f"the {key.period} budget of {key.scope_kind} {key.scope_id!r} is {_usd(outcome.limit_usd)} with "
+        f"{_usd(outcome.spent_usd)} spent: a call of up to {_usd(estimate.usd or ZERO)} does not fit "
+        f"(`headrace budget set` changes it)",
         scope_kind=key.scope_kind,
         scope_id=key.scope_id,
         period=key.period,

@@ -31,7 +31,6 @@ class _Subject(BaseModel):
 class _Statistics(SearchStatistics):
     run_id: None = None
     status: str = "completed"
-    rate: float | None
     cleaned: int | None
 
 
@@ -63,7 +62,7 @@ def show_subject(found: SubjectSearch, *, as_json: bool) -> int:
 def show_statistics(statistics: SearchStatistics, cleaned: int | None, *, as_json: bool) -> int:
     """Hit rate and money saved, by provider and in all."""
     if as_json:
-        write_json(_Statistics(**statistics.model_dump(), rate=statistics.hit_rate, cleaned=cleaned))
+        write_json(_Statistics(**dict(statistics), cleaned=cleaned))
         return 0
     out = console()
     rows = [*statistics.by_provider.items(), ("all", statistics)]

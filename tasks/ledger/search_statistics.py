@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 from sqlalchemy import text
 
 from blocks.database import database_errors
@@ -54,6 +54,7 @@ class ProviderSearches(BaseModel):
     saved_usd: Decimal
     unpriced: int
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def hit_rate(self) -> float | None:
         """Share of the answered searches that the cache answered; None where there was none."""

@@ -27,6 +27,7 @@ class Engine:
         results: where its answer has the results, also when there are none; None where it may lack.
         recency: request parameters that confine a search to recent pages; None where it cannot.
         lists_domains: takes domains as a list; else they go into the query (`site:`).
+        keyless: can be asked without a key.
     """
 
     key: str
@@ -34,6 +35,14 @@ class Engine:
     results: str | None = None
     recency: Callable[[Recency], Parameters] | None = None
     lists_domains: bool = False
+    keyless: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Variables without which it cannot be asked."""
+        if not self.keyless:
+            return (self.key,)
+        return (self.address,) if self.address == "SEARXNG_API_BASE" else ()
 
 
 def named(parameter: str, prefix: str = "", *, letters: int | None = None) -> Callable[[Recency], Parameters]:
@@ -58,15 +67,16 @@ def _engine(
     *,
     lists_domains: bool = False,
     key: str | None = None,
+    keyless: bool = False,
 ) -> Engine:
-    return Engine(key or f"{stem}_API_KEY", f"{stem}_API_BASE", results, recency, lists_domains)
+    return Engine(key or f"{stem}_API_KEY", f"{stem}_API_BASE", results, recency, lists_domains, keyless)
 
 
 ENGINES: dict[str, Engine] = {
     "apiserpent": _engine("APISERPENT"),
     "brave": _engine("BRAVE", None, named("freshness", "p", letters=1)),  # api.search.brave.com, web search
     "dataforseo": _engine("DATAFORSEO", "tasks", key="DATAFORSEO_LOGIN"),
-    "duckduckgo": _engine("DUCKDUCKGO", "RelatedTopics"),
+    "duckduckgo": _engine("DUCKDUCKGO", "RelatedTopics", keyless=True),
     # docs.exa.ai/reference/search
     "exa_ai": _engine("EXA", "results", published_since("startPublishedDate"), lists_domains=True),
     "fastcrw": _engine("CRW", "data"),
@@ -81,12 +91,14 @@ ENGINES: dict[str, Engine] = {
         "PERPLEXITY", "results", named("search_recency_filter"), lists_domains=True, key="PERPLEXITYAI_API_KEY"
     ),
     "searchapi": _engine("SEARCHAPI", None, named("time_period", "last_")),  # searchapi.io/docs/google
-    "searxng": _engine("SEARXNG", "results", named("time_range")),  # docs.searxng.org/dev/search_api.html
+    # docs.searxng.org/dev/search_api.html; a server of one's own, so its address is needed
+    "searxng": _engine("SEARXNG", "results", named("time_range"), keyless=True),
     "serper": _engine("SERPER", "organic", named("tbs", "qdr:", letters=1)),  # serper.dev/playground
     # docs.tavily.com/documentation/api-reference/endpoint/search
     "tavily": _engine("TAVILY", "results", named("time_range"), lists_domains=True),
     "tinyfish": _engine("TINYFISH"),
-    "you_com": _engine("YOUCOM", "results", named("freshness"), lists_domains=True),  # documentation.you.com, search
+    # documentation.you.com, search
+    "you_com": _engine("YOUCOM", "results", named("freshness"), lists_domains=True, keyless=True),
 }
 """By LiteLLM's name. `agentcore` and `bing_grounding` are not here: they are a gateway of one's own on AWS and a
 chat model that searches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from types import ModuleType
@@ -52,6 +53,18 @@ class SearchEngines:
         else:
             raise no_such_provider(model)
         return ModelInfo(model=model, provider=provider, identity=f"{place}/{engine}")
+
+    def require(self, model: str) -> None:
+        """What the provider of `model` needs is set; nobody is asked.
+
+        Raises:
+            ConfigurationError: it is not, or there is no such provider.
+        """
+        provider = self.describe(model).provider
+        if provider == "zai":
+            zai.zai_key(self._settings, model)
+        elif any(not os.environ.get(name) for name in ENGINES[provider].needs):
+            raise ConfigurationError(f"{provider} needs {' and '.join(ENGINES[provider].needs)} to be set", model=model)
 
     async def search(
         self, call: SearchCall, *, timeout_seconds: float, exchange: Exchange | None = None

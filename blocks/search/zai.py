@@ -118,17 +118,23 @@ def zai_place(settings: Settings) -> str:
     return f"zai@{without_credentials(settings.zai_base_url)}" if settings.zai_base_url else "zai"
 
 
-def zai_search(session: aiohttp.ClientSession, settings: Settings, model: str) -> ZaiSearch:
-    """The client.
+def zai_key(settings: Settings, model: str) -> str:
+    """The key of z.ai.
 
     Raises:
-        ConfigurationError: no key is set, or it is no key.
+        ConfigurationError: it is not set, or it is no key.
     """
     key = settings.zai_api_key.get_secret_value().strip() if settings.zai_api_key else ""
     if not key:
         raise ConfigurationError("z.ai is to search the web, but ZAI_API_KEY is not set", model=model)
     if not key.isascii() or not key.isprintable():
         raise ConfigurationError("ZAI_API_KEY holds characters that no key has; was it pasted in full?")
+    return key
+
+
+def zai_search(session: aiohttp.ClientSession, settings: Settings, model: str) -> ZaiSearch:
+    """The client; errors as `zai_key`."""
+    key = zai_key(settings, model)
     base_url = without_credentials(settings.zai_base_url or ZAI_URL)
     origin = Origin(model, zai_place(settings), "ZAI_API_KEY", "ZAI_API_BASE")
     return ZaiSearch(session, Server(base_url, origin, {"Authorization": f"Bearer {key}"}, key, proxy_for(base_url)))

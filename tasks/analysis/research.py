@@ -19,7 +19,8 @@ from tasks.analysis.drafting import PROMPTS, ask_about, readings_of
 from tasks.analysis.reading import load_bill
 from tasks.analysis.web_research import LegislationOnTheWeb
 from tasks.ledger.prompts import Prompt
-from tasks.ledger.session import open_ledger
+from tasks.ledger.searches import search_model
+from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
 
 RESEARCH = Prompt(PROMPTS / "research.md")
@@ -39,6 +40,7 @@ async def research_bill(
         search: where to look: `corpus` for the stored bills, else a provider of web searches.
     """
     async with open_ledger() as ledger:
+        provider = _provider(ledger, search, bill)
         loaded = await load_bill(ledger.engine, bill.id)
         schema = SearchQueries.model_json_schema()
         schema["properties"]["queries"] |= {"minItems": count, "maxItems": count}
@@ -47,9 +49,6 @@ async def research_bill(
             loaded, group, RESEARCH.render(count=count), SearchQueries, model, output_schema=schema
         )
         queries = list(dict.fromkeys(query.strip() for query in answer.value.queries if query.strip()))
-        provider: SearchProvider = (
-            StoredCorpus(ledger.engine, exclude=bill.key) if search == STORED_CORPUS else LegislationOnTheWeb(search)
-        )
         hits = await asyncio.gather(*(provider.search(query, count=HITS_PER_QUERY) for query in queries))
         found = list(zip(queries, hits, strict=True))
     return Research(
@@ -59,6 +58,14 @@ async def research_bill(
         provider=provider.name,
         readings=readings_of(answer, "research", group),
     )
+
+
+def _provider(ledger: Ledger, search: str, bill: BillRef) -> SearchProvider:
+    """Where to look; what it needs is known to be there before a model is paid for queries."""
+    if search == STORED_CORPUS:
+        return StoredCorpus(ledger.engine, exclude=bill.key)
+    ledger.providers.web.require(search_model(search, ledger.settings))
+    return LegislationOnTheWeb(search)
 
 
 @step("research", version="1")

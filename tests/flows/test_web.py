@@ -106,6 +106,17 @@ def test_a_provider_that_fails_fails_the_run_and_not_the_results(
     assert (resumed.code, resumed.json["status"]) == (0, "completed")
 
 
+@pytest.mark.parametrize(("named", "said"), [("altavista", "there is no search provider"), ("brave", "BRAVE_API_KEY")])
+def test_a_provider_that_cannot_be_asked_is_told_before_a_model_is_paid(
+    bill: Path, headrace: Run, environment: Environment, provider: ScriptedProvider, named: str, said: str
+) -> None:
+    environment(HEADRACE_SEARCH_PROVIDER=named)
+    done = headrace("analyze", bill, "--bare", "--json")
+    assert (done.code, done.json["error"]["code"]) == (2, "configuration")
+    assert said in done.reason
+    assert provider.log == []
+
+
 def test_web_search_shows_people_pages_and_machines_an_object(headrace: Run, server: ScriptedSearch) -> None:
     server.find = lambda _: [Page("https://irs.gov/a", "Rents [1]", "What it\nsays.", "2024-01-02")]
     done = headrace("web", "search", "rent limits", "--domain", "*.gov", "--recency", "year", "--count", "3")
@@ -151,6 +162,14 @@ def test_a_search_without_a_provider_says_what_to_set(headrace: Run, environment
     done = headrace("web", "search", "rents", "--json")
     assert (done.code, done.json["error"]["code"]) == (2, "configuration")
     assert "HEADRACE_SEARCH_PROVIDER" in done.reason
+
+
+def test_doctor_tells_what_the_provider_of_searches_needs(headrace: Run, environment: Environment) -> None:
+    assert "web search by zai: what it needs is set" in headrace("doctor").out
+    environment(HEADRACE_SEARCH_PROVIDER="brave")
+    done = headrace("doctor")
+    assert done.code == 1
+    assert "bad web search by brave: brave needs BRAVE_API_KEY to be set" in done.out
 
 
 def test_help_tells_of_the_web_commands(headrace: Run) -> None:

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from pydantic import SecretStr
 
 from blocks.providers.exchange import Exchange
 from blocks.search.catalogue import ENGINES
@@ -20,6 +21,7 @@ from schemas.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from schemas.settings import Settings
 from tests.conftest import shared_data
 from tests.scripted_search import DIALECTS, KEY, Answer, Page, ScriptedSearch
 
@@ -254,6 +256,22 @@ async def test_a_key_that_is_not_set_is_named(
 def test_a_provider_nobody_knows_is_told_with_those_there_are(engines: SearchEngines, model: str) -> None:
     with pytest.raises(ConfigurationError, match=r"there are zai, apiserpent, .*tavily"):
         engines.describe(model)
+
+
+def test_what_a_provider_needs_is_known_before_it_is_asked(
+    server: ScriptedSearch, engines: SearchEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for provider in (*PROVIDERS, "duckduckgo", "you_com"):
+        engines.require(model_of(provider))
+    for provider, variable in (("tavily", "TAVILY_API_KEY"), ("searxng", "SEARXNG_API_BASE")):
+        monkeypatch.delenv(variable)
+        with pytest.raises(ConfigurationError, match=f"{provider} needs {variable} to be set"):
+            engines.require(model_of(provider))
+    for key, wrong in (("", "is not set"), ("k\u00e9y", "no key has")):
+        without = SearchEngines(Settings(_env_file=None, zai_api_key=SecretStr(key)), None, None)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match=f"ZAI_API_KEY.* {wrong}"):
+            without.require("zai/search-prime")
+    assert server.asked == []
 
 
 def test_another_address_is_another_identity(

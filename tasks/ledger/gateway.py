@@ -35,7 +35,7 @@ from schemas.calls import (
     ProviderReply,
     SearchCall,
 )
-from schemas.canonical import content_key, postgres_json
+from schemas.canonical import content_key, postgres_json, require_storable
 from schemas.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -121,8 +121,9 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
         BudgetExceeded: a budget has no room; nothing was spent.
         ConfigurationError: unknown model, wrong key, or no known price under a budget.
         RetriesExhausted: the provider failed as often as the policy allows.
-        BadInput: the provider found the request wrong.
+        BadInput: the provider found the request wrong, or a name cannot be stored.
     """
+    require_storable(call.model, "model")
     is_search = isinstance(call, SearchCall)
     model = ledger.providers.web.describe(call.model) if is_search else await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.search.engines import model_of
 from schemas.calls import MOST_RESULTS, CostSource, Recency, SearchCall, WebResult
+from schemas.canonical import require_storable
 from schemas.errors import BadInput, ConfigurationError
 from schemas.settings import STORED_CORPUS, Settings
 from tasks.ledger.gateway import answer_call
@@ -81,6 +82,8 @@ async def search_web(
         RetriesExhausted: the provider failed too often; nothing of it is cached.
         ContentRefused: the provider does not answer this query.
     """
+    for name, text in (("project", project), ("user", user), ("purpose", purpose)):
+        require_storable(text, name)
     async with open_ledger() as ledger:
         call = SearchCall(
             model=search_model(provider, ledger.settings),

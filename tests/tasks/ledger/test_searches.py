@@ -225,6 +225,7 @@ async def test_the_provider_that_is_set_is_asked_and_without_one_the_variables_a
         {"query": " \n "}, {"query": "x" * 2001}, {"query": "half \ud83d"}, {"query": "q", "count": 0},
         {"query": "q", "count": 51}, {"query": "q", "domains": ["no domain"]}, {"query": "q", "domains": ["*"]},
         {"query": "q", "domains": "irs.gov"}, {"query": "q", "recency": "2y"},
+        {"query": "q", "project": "\x00"}, {"query": "q", "provider": "zai/\x00"},
     ],
 )  # fmt: skip
 async def test_a_wrong_argument_is_told_before_anybody_is_asked(

@@ -25,6 +25,9 @@ class HeadraceSettings(Block):
     review_model: str = Field("", description="Model that audits drafts")
     judge_model: str = Field("", description="Model that scores answers")
     embedding_model: str = Field("", description="Model that embeds texts")
+    search_provider: str = Field(
+        "", description="Where research looks things up: corpus, zai, tavily, … (its key goes under provider keys)"
+    )
     openai_api_key: SecretStr = Field(SecretStr(""), title="OpenAI API key", description="As OPENAI_API_KEY")
     openai_base_url: str = Field(
         "", title="OpenAI base URL", description="Of an OpenAI-compatible server, as OPENAI_BASE_URL"

@@ -229,7 +229,9 @@ async def _analyze(ledger: Ledger, run: Run, request: AnalysisRequest) -> BillRe
     groups = [GroupState(parts) for parts in await _group(ledger, bill, models.generate, models.review)]
     if request.research_of is None:
         readable = await _group(ledger, bill, models.research)
-        research = await research_bill(ref, readable[0], models.research, request.queries)
+        research = await research_bill(
+            ref, readable[0], models.research, request.queries, ledger.settings.search_provider
+        )
     else:
         research = await reuse_research(request.research_of)
     analyst = Analyst(bill, models, research, groups)

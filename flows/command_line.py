@@ -44,6 +44,7 @@ database = App(name="db", help="The ledger's database.")
 budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
+app.command("flows.web_commands:web", name="web")
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

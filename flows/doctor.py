@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from blocks.database import create_database, database_errors, normal_url, schema_revision
 from blocks.prefect_api import PrefectRefused, announced_api, is_answering, shown
 from blocks.providers.registry import Providers
+from blocks.search.engines import model_of
 from blocks.settings import environment_settings, get_settings
 from flows.maintenance import embedded_stack
 from flows.presentation import Finding
@@ -28,6 +29,8 @@ KEYS = (
     "GEMINI_API_KEY",
     "AZURE_API_KEY",
     "AWS_ACCESS_KEY_ID",
+    "ZAI_API_KEY",
+    "TAVILY_API_KEY",
 )
 NEEDED_GIB = 3.0
 
@@ -39,6 +42,7 @@ async def examine() -> list[Finding]:
         findings = await asyncio.to_thread(_database, settings, lambda: stack.database_url("headrace"))
         async with Providers(settings, stack) as providers:
             findings += [await _model(providers, name, roles) for name, roles in _models(settings).items()]
+            findings += _web_search(providers, settings)
     return [*findings, _keys(), _prefect(settings), *block, _disk("HEADRACE_HOME", settings.home), *_cache(settings)]
 
 
@@ -124,6 +128,19 @@ def _mend_model(name: str, variables: str) -> str:
         return "export HEADRACE_LOCAL_MODEL=/path/to/a/model.gguf, or `unset HEADRACE_LOCAL_MODEL` for the embedded one"
     provider = name.partition("/")[0].upper() if "/" in name else "OPENAI"
     return f"export {provider}_API_KEY=… (and {provider}_BASE_URL for a server of your own), or set {variables}"
+
+
+def _web_search(providers: Providers, settings: Settings) -> list[Finding]:
+    """Whether the provider of web searches has what it needs, where one is set; it is not asked."""
+    name = settings.web_search_provider
+    if name is None:
+        return []
+    try:
+        providers.web.require(model_of(name))
+    except HeadraceError as error:
+        mend = "set the variable, or HEADRACE_SEARCH_PROVIDER to another provider"
+        return [Finding(subject=f"web search by {name}", ok=False, says=str(error), mend=mend)]
+    return [Finding(subject=f"web search by {name}", ok=True, says="what it needs is set")]
 
 
 def _keys() -> Finding:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 CallKind = Literal["chat", "embedding", "image", "search", "rerank"]
 CostSource = Literal["provider", "price_table", "local", "unpriced"]
 RequestStatus = Literal["reserved", "succeeded", "failed", "unknown", "replayed"]
+Recency = Literal["day", "week", "month", "year"]
+
+MOST_RESULTS = 50
 
 
 class Message(BaseModel):
@@ -63,6 +66,42 @@ class EmbeddingCall(BaseModel):
     dimensions: int | None = None
 
 
+class SearchCall(BaseModel):
+    """One search of the web as asked of a provider.
+
+    Attributes:
+        model: provider and engine (`zai/search-prime`, `tavily/search`), as LiteLLM's price table names them.
+        domains: only results from these hosts and what is below them; `*.gov` is all of a top-level domain.
+        recency: only what was published within the last day, week, month or year.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    query: str
+    count: int = Field(10, ge=1, le=MOST_RESULTS)
+    domains: tuple[str, ...] = ()
+    recency: Recency | None = None
+
+
+class WebResult(BaseModel):
+    """One page that a search found.
+
+    Attributes:
+        snippet: the part of its text that the provider shows; may be empty.
+        published_date: as the provider words it; None where it does not say.
+        source: who publishes the page: the medium the provider names, else the host.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    url: str
+    snippet: str
+    published_date: str | None = None
+    source: str
+
+
 class Usage(BaseModel):
     """Tokens of one call: input includes what was read from or written to the provider's cache, output reasoning."""
 
@@ -81,6 +120,7 @@ class ProviderReply(BaseModel):
     Attributes:
         text: the answer's text (chat), else the empty string.
         vectors: one vector per text (embedding), else None.
+        results: the pages found, best first (search), else None.
         model: the model that answered, as the provider names it.
         usage: as the provider counted it; None where it did not say.
         provider_cost_usd: what the provider says the call cost, if it says so.
@@ -91,6 +131,7 @@ class ProviderReply(BaseModel):
 
     text: str = ""
     vectors: tuple[tuple[float, ...], ...] | None = None
+    results: tuple[WebResult, ...] | None = None
     model: str
     finish_reason: str | None = None
     usage: Usage | None = None

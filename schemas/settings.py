@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOCAL_CHAT_MODEL = "local/chat"
 LOCAL_EMBEDDING_MODEL = "local/embedding"
+STORED_CORPUS = "corpus"
 
 ModelRole = Literal["chat", "research", "generate", "review", "judge", "embedding"]
 
@@ -46,6 +47,16 @@ class Settings(BaseSettings):
 
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+
+    search_provider: str = STORED_CORPUS
+    """Where research looks things up: `corpus` (the stored bills), `zai`, or a search provider of LiteLLM."""
+    search_cache_hours: float = Field(24.0, gt=0)
+    search_empty_minutes: float = Field(10.0, ge=0)
+    """How long a search that found nothing is taken at its word."""
+    search_timeout_seconds: float = Field(30.0, gt=0)
+    zai_api_key: SecretStr | None = Field(None, validation_alias="ZAI_API_KEY")
+    zai_base_url: str | None = Field(None, validation_alias="ZAI_API_BASE")
+    """Another address of z.ai's API, up to and including the version."""
 
     project: str = "default"
     allow_unpriced: Annotated[frozenset[str], NoDecode] = frozenset()
@@ -91,6 +102,13 @@ class Settings(BaseSettings):
         if role == "embedding":
             return "text-embedding-3-small" if self.has_openai else LOCAL_EMBEDDING_MODEL
         return self.chat_model or ("gpt-4o-mini" if self.has_openai else LOCAL_CHAT_MODEL)
+
+    @property
+    def web_search_provider(self) -> str | None:
+        """The provider of web searches: the one set, z.ai where only its key is, else None."""
+        if self.search_provider != STORED_CORPUS:
+            return self.search_provider
+        return "zai" if self.zai_api_key and self.zai_api_key.get_secret_value() else None
 
     @property
     def has_openai(self) -> bool:

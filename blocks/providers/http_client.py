@@ -81,6 +81,16 @@ async def post(
     return headers
 
 
+async def fetch(
+    session: aiohttp.ClientSession, server: Server, exchange: Exchange, *, timeout_seconds: float
+) -> Mapping[str, str]:
+    """The server answered a GET of its base URL with status 200; errors as in `post`."""
+    headers = await _request(session, server, "GET", "", exchange, timeout_seconds)
+    if exchange.status != 200:
+        raise _failure(server, exchange, headers)
+    return headers
+
+
 async def get(session: aiohttp.ClientSession, server: Server, path: str, *, timeout_seconds: float) -> Exchange:
     """The exchange of a GET that was answered, whatever its status.
 

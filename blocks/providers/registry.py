@@ -22,6 +22,7 @@ from blocks.providers.litellm_client import (
 from blocks.providers.openai_client import OpenAIClient, embedded_client, openai_client, openai_place
 from blocks.providers.price_table import find_entry
 from blocks.providers.token_bound import count_call_tokens
+from blocks.search.engines import SearchEngines
 from schemas.calls import ChatCall, EmbeddingCall, ModelInfo, ProviderReply
 from schemas.errors import HeadraceError, ProviderUnavailable
 from schemas.settings import Settings
@@ -32,7 +33,7 @@ class Providers:
 
     A LiteLLM name says who is asked: `local/chat` and `local/embedding` the embedded servers,
     `openai/NAME` and a name without a slash OpenAI or the server at `OPENAI_BASE_URL`, anything else
-    the provider before the slash, through LiteLLM.
+    the provider before the slash, through LiteLLM. `web` leads to those who search the web.
     """
 
     def __init__(self, settings: Settings, local: LocalEndpoints | None) -> None:
@@ -41,6 +42,7 @@ class Providers:
         self._openai: dict[str, OpenAIClient] = {}
         self._session: aiohttp.ClientSession | None = None
         self._litellm: asyncio.Task[ModuleType] | None = None
+        self.web = SearchEngines(settings, self._http, self._load_litellm)
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from schemas.tables.ledger import (
     Step,
     Worker,
 )
+from schemas.tables.search import WebSearchCache
 
 __all__ = [
     "SCHEMA_REVISION",
@@ -28,5 +29,6 @@ __all__ = [
     "Run",
     "RunAttempt",
     "Step",
+    "WebSearchCache",
     "Worker",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -11,12 +12,15 @@ from blocks.database import database_errors
 from schemas.analysis import BillRef, Research, SearchQueries, SearchResult
 from schemas.bills import SectionPart
 from schemas.errors import NotFound
+from schemas.settings import STORED_CORPUS
 from schemas.tables import Step
 from tasks.analysis.corpus import SearchHit, SearchProvider, StoredCorpus
 from tasks.analysis.drafting import PROMPTS, ask_about, readings_of
 from tasks.analysis.reading import load_bill
+from tasks.analysis.web_research import LegislationOnTheWeb
 from tasks.ledger.prompts import Prompt
-from tasks.ledger.session import open_ledger
+from tasks.ledger.searches import search_model
+from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
 
 RESEARCH = Prompt(PROMPTS / "research.md")
@@ -25,14 +29,18 @@ RESULTS = 8
 
 
 @step("research", version="1", prompt=RESEARCH)
-async def research_bill(bill: BillRef, group: list[SectionPart], model: str, count: int = 6) -> Research:
-    """Queries about the bill and what the stored corpus holds on them, without duplicates.
+async def research_bill(
+    bill: BillRef, group: list[SectionPart], model: str, count: int = 6, search: str = STORED_CORPUS
+) -> Research:
+    """Queries about the bill and what is found on them, without duplicates.
 
     Args:
         group: the sections that the model reads to write the queries; the first of the bill.
         count: how many queries.
+        search: where to look: `corpus` for the stored bills, else a provider of web searches.
     """
     async with open_ledger() as ledger:
+        provider = _provider(ledger, search, bill)
         loaded = await load_bill(ledger.engine, bill.id)
         schema = SearchQueries.model_json_schema()
         schema["properties"]["queries"] |= {"minItems": count, "maxItems": count}
@@ -41,8 +49,8 @@ async def research_bill(bill: BillRef, group: list[SectionPart], model: str, cou
             loaded, group, RESEARCH.render(count=count), SearchQueries, model, output_schema=schema
         )
         queries = list(dict.fromkeys(query.strip() for query in answer.value.queries if query.strip()))
-        provider: SearchProvider = StoredCorpus(ledger.engine, exclude=bill.key)
-        found = [(query, await provider.search(query, count=HITS_PER_QUERY)) for query in queries]
+        hits = await asyncio.gather(*(provider.search(query, count=HITS_PER_QUERY) for query in queries))
+        found = list(zip(queries, hits, strict=True))
     return Research(
         queries=queries,
         results=merge_hits(found),
@@ -50,6 +58,14 @@ async def research_bill(bill: BillRef, group: list[SectionPart], model: str, cou
         provider=provider.name,
         readings=readings_of(answer, "research", group),
     )
+
+
+def _provider(ledger: Ledger, search: str, bill: BillRef) -> SearchProvider:
+    """Where to look; what it needs is known to be there before a model is paid for queries."""
+    if search == STORED_CORPUS:
+        return StoredCorpus(ledger.engine, exclude=bill.key)
+    ledger.providers.web.require(search_model(search, ledger.settings))
+    return LegislationOnTheWeb(search)
 
 
 @step("research", version="1")

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
     from tasks.ledger.requests import get_request, list_requests
+    from tasks.ledger.search_statistics import search_statistics
+    from tasks.ledger.searches import search_web
     from tasks.ledger.session import open_ledger
+    from tasks.ledger.subject_searches import (
+        search_fund_prospectus,
+        search_legislation,
+        search_retirement_rules,
+        search_tax_rules,
+    )
 
 __all__ = [
     "complete",
@@ -20,6 +28,12 @@ __all__ = [
     "get_request",
     "list_requests",
     "open_ledger",
+    "search_fund_prospectus",
+    "search_legislation",
+    "search_retirement_rules",
+    "search_statistics",
+    "search_tax_rules",
+    "search_web",
 ]
 
 _HOMES = {
@@ -30,6 +44,12 @@ _HOMES = {
     "get_request": "requests",
     "list_requests": "requests",
     "open_ledger": "session",
+    "search_fund_prospectus": "subject_searches",
+    "search_legislation": "subject_searches",
+    "search_retirement_rules": "subject_searches",
+    "search_statistics": "search_statistics",
+    "search_tax_rules": "subject_searches",
+    "search_web": "searches",
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tasks.ledger.budgets import Usage, UsageKey
 from tasks.ledger.operations import Operation, Outcome
@@ -20,6 +21,8 @@ class Batch:
         refused: places of operations whose attempt has lost its run.
         usage: budget rows, locked, as they are to be written.
         counted_in: budget rows of each reservation, found once: a day may end while a batch is written.
+        searched: rows of `web_search_cache` to be written.
+        search_hits: how often each row of `web_search_cache` was used.
     """
 
     operations: Sequence[Operation]
@@ -27,6 +30,8 @@ class Batch:
     refused: set[int] = field(default_factory=set)
     usage: dict[UsageKey, Usage] = field(default_factory=dict)
     counted_in: dict[int, tuple[UsageKey, ...]] = field(default_factory=dict)
+    searched: list[Mapping[str, Any]] = field(default_factory=list)
+    search_hits: Counter[str] = field(default_factory=Counter)
 
     def of(self, kind: type[T]) -> list[tuple[int, T]]:
         """The operations of one kind that are not refused, with their places, in order."""

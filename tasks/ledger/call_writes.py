@@ -22,6 +22,7 @@ from tasks.ledger.operations import (
     UnpricedUnderBudget,
 )
 from tasks.ledger.rows import as_records, insert_rows, recordset
+from tasks.ledger.search_cache import stale_searches
 
 Held = Mapping[UUID, Reservation]
 IF_NEW = "ON CONFLICT (id) DO NOTHING"
@@ -115,6 +116,7 @@ def settle(connection: Connection, batch: Batch, held: Held) -> None:
     settling = [item for item in settling if item.row["id"] in was]
     for item in settling:
         held[item.row["id"]].settle(was[item.row["id"]], item.spent_usd, batch.usage)
+    batch.searched += [item.cached for item in settling if item.cached]
     _store_bodies(connection, settling)
     _close_claims(connection, _ANSWER, [item for item in settling if item.answers])
     _close_claims(connection, _RELEASE, [item for item in settling if not item.answers])
@@ -152,7 +154,10 @@ def reserve(connection: Connection, batch: Batch) -> None:
         return
     keys = sorted({item.key for _, item in reserving})
     states = {row.key: row for row in connection.execute(_ANSWER_STATES, {"keys": keys})}
-    _replay(connection, batch, reserving, [row for row in states.values() if row.status == "answered"])
+    stale = stale_searches(connection, [item.key for _, item in reserving if item.is_search], states)
+    _forget(connection, [states[key] for key in stale])
+    answered = [row for row in states.values() if row.status == "answered" and row.key not in stale]
+    _replay(connection, batch, reserving, answered)
     granted = []
     for place, item in reserving:
         if place in batch.outcomes:
@@ -187,11 +192,16 @@ def _replay(
         if answer := answer_of.get(item.key):
             rows.append(_replay_row(item, answer))
             batch.outcomes[place] = Answered(item.row["id"], answer.reply, answer.cost_source, answer.latency_ms)
-    insert_rows(connection, "llm_requests", rows, suffix=IF_NEW)
-    erased = [row for row in answered if row.request_id not in stored]
-    if erased:
-        ids = [row.request_id for row in erased]
-        connection.execute(_FORGET, {"keys": [row.key for row in erased], "ids": ids})
+    written = insert_rows(connection, "llm_requests", rows, suffix=f"{IF_NEW} RETURNING kind, answer_key")
+    batch.search_hits.update(row.answer_key for row in written if row.kind == "search")
+    _forget(connection, [row for row in answered if row.request_id not in stored])
+
+
+def _forget(connection: Connection, answered: Sequence[Any]) -> None:
+    """The keys are free again, unless somebody has answered them anew."""
+    if answered:
+        ids = [row.request_id for row in answered]
+        connection.execute(_FORGET, {"keys": [row.key for row in answered], "ids": ids})
 
 
 def _replay_row(item: Reserve, answer: Any) -> dict[str, Any]:

@@ -17,14 +17,24 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 from uuid import UUID
 
 from blocks.providers.exchange import Exchange
 from blocks.providers.prices import worst_case
-from schemas.calls import CallKind, ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
+from blocks.search.prices import search_price
+from schemas.calls import (
+    CallKind,
+    ChatCall,
+    CostEstimate,
+    CostSource,
+    EmbeddingCall,
+    ModelInfo,
+    ProviderReply,
+    SearchCall,
+)
 from schemas.canonical import content_key, postgres_json, require_storable
 from schemas.errors import (
     BudgetExceeded,
@@ -48,13 +58,14 @@ from tasks.ledger.operations import (
 )
 from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.scope import CallScope
+from tasks.ledger.search_cache import cache_row, search_key
 from tasks.ledger.session import Ledger
 from tasks.ledger.settlement import Settlement, unpack_reply
 
 FIRST_POLL_SECONDS = 0.02
 LONGEST_POLL_SECONDS = 0.5
 
-Call = ChatCall | EmbeddingCall
+Call = ChatCall | EmbeddingCall | SearchCall
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,8 @@ class CallOutcome:
 
 def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
     """SHA-256 over everything the answer depends on and the scope in which it may be replayed."""
+    if isinstance(call, SearchCall):
+        return search_key(call, model, scope)
     return content_key(
         {
             "kind": kind_of(call),
@@ -93,7 +106,12 @@ def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
 
 def kind_of(call: Call) -> CallKind:
     """The kind of request a call makes."""
-    return "chat" if isinstance(call, ChatCall) else "embedding"
+    match call:
+        case ChatCall():
+            return "chat"
+        case EmbeddingCall():
+            return "embedding"
+    return "search"
 
 
 async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutcome:
@@ -106,7 +124,8 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
         BadInput: the provider found the request wrong, or a name cannot be stored.
     """
     require_storable(call.model, "model")
-    model = await ledger.providers.describe(call.model)
+    is_search = isinstance(call, SearchCall)
+    model = ledger.providers.web.describe(call.model) if is_search else await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
     async with ledger.flights.turn(flight.key):
         return await flight.answer()
@@ -114,9 +133,12 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
 
 async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEstimate:
     """What the call can cost at worst."""
-    input_tokens = await ledger.providers.count_tokens(call)
+    input_tokens = 0 if isinstance(call, SearchCall) else await ledger.providers.count_tokens(call)
     output_tokens = call.parameters.max_tokens if isinstance(call, ChatCall) else 0
-    usd = ZERO if model.local else worst_case(call.model, model.provider, input_tokens, output_tokens)
+    if isinstance(call, SearchCall):
+        usd = search_price(call)
+    else:
+        usd = ZERO if model.local else worst_case(call.model, model.provider, input_tokens, output_tokens)
     if usd is not None:
         usd = usd.quantize(CENT_FRACTION, ROUND_CEILING)
     source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
@@ -210,6 +232,8 @@ class _Flight:
             self.ledger.recorder.record_soon(settlement.failure(error, began))
             raise
         settle = settlement.success(reply, began)
+        if isinstance(self.call, SearchCall):
+            settle = replace(settle, cached=cache_row(self.call, self.key, request_id, reply, self.ledger.settings))
         await self._settle(settle, settlement, began)
         row = settle.row
         return CallOutcome(request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
@@ -218,6 +242,9 @@ class _Flight:
         seconds = self.ledger.settings.call_timeout_seconds
         if isinstance(self.call, ChatCall):
             return await self.ledger.providers.chat(self.call, timeout_seconds=seconds, exchange=exchange)
+        if isinstance(self.call, SearchCall):
+            seconds = min(seconds, self.ledger.settings.search_timeout_seconds)
+            return await self.ledger.providers.web.search(self.call, timeout_seconds=seconds, exchange=exchange)
         return await self.ledger.providers.embed(self.call, timeout_seconds=seconds, exchange=exchange)
 
     async def _settle(self, settle: Settle, settlement: Settlement, began: float) -> None:

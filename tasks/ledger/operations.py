@@ -104,6 +104,11 @@ class Reserve:
         return str(self.row["answer_key"])
 
     @property
+    def is_search(self) -> bool:
+        """True for a search, whose answer stands only as long as `web_search_cache` has it."""
+        return bool(self.row["kind"] == "search")
+
+    @property
     def is_local(self) -> bool:
         """True where nobody can charge for the call, so that no budget needs to know of it."""
         return bool(self.row["cost_source"] == "local")
@@ -127,6 +132,7 @@ class Settle:
         answers: the answer stands for its key from now on.
             Otherwise the key may be claimed anew.
         bodies: what goes into `llm_bodies`: request, response and reply, deflated.
+        cached: row of `web_search_cache` for a search that was answered.
     """
 
     row: Mapping[str, Any]
@@ -135,6 +141,7 @@ class Settle:
     spent_usd: Decimal | None
     answers: bool
     bodies: tuple[bytes, bytes | None, bytes | None] | None
+    cached: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

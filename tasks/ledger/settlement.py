@@ -14,8 +14,17 @@ from pydantic_core import to_json
 
 from blocks.providers.exchange import Exchange
 from blocks.providers.prices import price
-from schemas.calls import ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply, Usage
-from schemas.canonical import postgres_text
+from schemas.calls import (
+    ChatCall,
+    CostEstimate,
+    CostSource,
+    EmbeddingCall,
+    ModelInfo,
+    ProviderReply,
+    SearchCall,
+    Usage,
+)
+from schemas.canonical import postgres_json, postgres_text
 from schemas.errors import HeadraceError, ProviderTimeout
 from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, ZERO
 from tasks.ledger.operations import Settle
@@ -48,7 +57,7 @@ UNSAID: dict[str, Any] = {
 class Settlement:
     """How one reserved request is settled, whatever comes of it."""
 
-    call: ChatCall | EmbeddingCall
+    call: ChatCall | EmbeddingCall | SearchCall
     model: ModelInfo
     estimate: CostEstimate
     key: str
@@ -142,6 +151,8 @@ class Settlement:
         said = reply.provider_cost_usd
         if said is not None and said.is_finite() and ZERO <= said < MOST_USD:
             return said.quantize(CENT_FRACTION), "provider"
+        if isinstance(self.call, SearchCall):  # has a price of its own, whatever is found
+            return self.estimate.usd, self.estimate.source
         usage = reply.usage if reply.usage and _believable(reply.usage) else None
         cost = price(self.call.model, self.model.provider, usage) if usage else None
         return (None, "unpriced") if cost is None else (cost.quantize(CENT_FRACTION), "price_table")
@@ -150,6 +161,8 @@ class Settlement:
         """What a person wants to see of the answer; the exact bytes are in `llm_bodies`."""
         if isinstance(self.call, EmbeddingCall):
             return None
+        if reply.results is not None:
+            return {"results": postgres_json([result.model_dump() for result in reply.results])}
         return {"content": postgres_text(reply.text), "finish_reason": _text(reply.finish_reason)}
 
     def _bodies(self, reply: ProviderReply | None) -> tuple[bytes, bytes | None, bytes | None] | None:

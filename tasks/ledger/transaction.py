@@ -1,6 +1,6 @@
 """The ledger's one transaction: a batch of operations, applied.
 
-Rows are locked in a fixed order: runs, budget rows, requests, answers; each kind sorted. Every
+Rows are locked in a fixed order: runs, budget rows, requests, answers, searches; each kind sorted. Every
 operation may be applied twice, so that a batch whose commit was cut off by a lost connection is simply
 applied again.
 """
@@ -16,6 +16,7 @@ from tasks.ledger.budgets import write_usage
 from tasks.ledger.call_writes import lock_budgets, reserve, settle
 from tasks.ledger.operations import Operation, Outcome
 from tasks.ledger.run_writes import begin_runs, begin_steps, end_runs, end_steps, refuse_the_superseded
+from tasks.ledger.search_cache import write_search_cache
 
 
 def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
@@ -27,6 +28,7 @@ def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list
     held = lock_budgets(connection, batch)
     settle(connection, batch, held)
     reserve(connection, batch)
+    write_search_cache(connection, batch)
     write_usage(connection, batch.usage)
     end_steps(connection, batch)
     end_runs(connection, batch)

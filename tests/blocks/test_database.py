@@ -63,15 +63,18 @@ def test_json_is_dumped_as_the_drivers_want_it() -> None:
     assert dump_json({"a": [1, "é"]}) == '{"a":[1,"é"]}'
 
 
+NEEDED = f"{SCHEMA_REVISION} is needed: run `headrace db upgrade`"
+
+
 def test_a_database_without_a_schema_says_which_command_makes_one(empty: Engine) -> None:
     assert schema_revision(empty) is None
-    with pytest.raises(ConfigurationError, match=r"no Headrace schema, 0001 is needed: run `headrace db upgrade`"):
+    with pytest.raises(ConfigurationError, match=f"no Headrace schema, {NEEDED}"):
         require_current_schema(empty)
 
 
 def test_an_older_schema_says_which_command_upgrades_it(database: Engine) -> None:
     run(database, "UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(ConfigurationError, match=r"has schema 0000, 0001 is needed: run `headrace db upgrade`"):
+    with pytest.raises(ConfigurationError, match=f"has schema 0000, {NEEDED}"):
         require_current_schema(database)
 
 

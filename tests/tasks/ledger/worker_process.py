@@ -19,6 +19,7 @@ from schemas.calls import ChatParameters
 from schemas.errors import HeadraceError
 from tasks.ledger.calls import complete
 from tasks.ledger.runs import RunRequest, open_run, resuming
+from tasks.ledger.searches import search_web
 from tasks.ledger.session import open_ledger
 from tasks.ledger.steps import step
 
@@ -77,6 +78,14 @@ async def ask_one(prompt: str, times: int = 1) -> None:
         say({"worker": str(ledger.worker.id)})
         answers = await asyncio.gather(*(complete(prompt, model=MODEL) for _ in range(times)))
     say({"texts": [answer.text for answer in answers], "replayed": sum(answer.replayed for answer in answers)})
+
+
+async def search_one(query: str, times: int = 1) -> None:
+    """Searches for the same `times` at once; says the addresses found and how many searches were cached."""
+    async with open_ledger() as ledger:
+        say({"worker": str(ledger.worker.id)})
+        found = await asyncio.gather(*(search_web(query) for _ in range(times)))
+    say({"urls": [result.url for result in found[0].results], "cached": sum(each.cached for each in found)})
 
 
 class Said(BaseModel):

@@ -54,6 +54,6 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
             place = f"{field} of the Prefect block {BLOCK_NAME}"
             raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
         name = field.upper()
-        if name not in {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}:
+        if name not in {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"} and not name.startswith("LEXYBRAIN_"):
             name = f"HEADRACE_{name}"
         raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
+    from tasks.ledger.feedback import give_feedback
+    from tasks.ledger.isolation import as_user
     from tasks.ledger.requests import get_request, list_requests
     from tasks.ledger.session import open_ledger
 
 __all__ = [
+    "as_user",
     "complete",
     "complete_structured",
     "embed",
     "estimate_cost",
     "get_request",
+    "give_feedback",
     "list_requests",
     "open_ledger",
 ]
 
 _HOMES = {
+    "as_user": "isolation",
     "complete": "calls",
     "complete_structured": "calls",
     "embed": "calls",
     "estimate_cost": "calls",
     "get_request": "requests",
+    "give_feedback": "feedback",
     "list_requests": "requests",
     "open_ledger": "session",
 }

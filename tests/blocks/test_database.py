@@ -65,13 +65,17 @@ def test_json_is_dumped_as_the_drivers_want_it() -> None:
 
 def test_a_database_without_a_schema_says_which_command_makes_one(empty: Engine) -> None:
     assert schema_revision(empty) is None
-    with pytest.raises(ConfigurationError, match=r"no Headrace schema, 0001 is needed: run `headrace db upgrade`"):
+    with pytest.raises(
+        ConfigurationError, match=rf"no Headrace schema, {SCHEMA_REVISION} is needed: run `headrace db upgrade`"
+    ):
         require_current_schema(empty)
 
 
 def test_an_older_schema_says_which_command_upgrades_it(database: Engine) -> None:
     run(database, "UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(ConfigurationError, match=r"has schema 0000, 0001 is needed: run `headrace db upgrade`"):
+    with pytest.raises(
+        ConfigurationError, match=rf"has schema 0000, {SCHEMA_REVISION} is needed: run `headrace db upgrade`"
+    ):
         require_current_schema(database)
 
 

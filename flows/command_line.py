@@ -19,6 +19,9 @@ from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
 
+from flows.command_options import Bare, Fresh, Json
+from flows.database_commands import roles
+from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -41,14 +44,13 @@ database = App(name="db", help="The ledger's database.")
 budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
+database.command(roles)
+app.command(generate_insight)
+app.command(feedback)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
-
-Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
-Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
-Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
 
 
 @app.command
@@ -186,6 +188,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     from tasks.ledger.run_records import read_run
 
     record = _run(read_run(run))
+    if record.flow == "generate-insight":
+        return go_on_with_insight(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-Rating = Literal["positive", "negative", "neutral"]
+from schemas.choices import Rating
 
 
 class FeedbackRecord(BaseModel):

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, text
 
 from blocks.database import database_errors
 from schemas.canonical import postgres_text
+from schemas.choices import Rating
 from schemas.errors import BadInput, NotFound
-from schemas.feedback import FeedbackRecord, Rating
+from schemas.feedback import FeedbackRecord
 from schemas.identifiers import new_id
 from tasks.ledger.session import open_ledger
 

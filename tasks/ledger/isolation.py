@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from blocks.database import database_errors
 from schemas.errors import BadInput, ConfigurationError
@@ -26,6 +26,28 @@ ROLE_REFUSED = {"22023", "42501"}
 
 # Both settings end with the transaction, so that the pool gets back a connection of nobody's.
 _BECOME = text("SELECT set_config('role', :role, true), set_config('headrace.user', :user, true)")
+
+
+_COMPLETE = text("SELECT grant_headrace_roles()")
+NOT_OURS = "42501"
+"""SQLSTATE: insufficient privilege."""
+
+
+def complete_roles(engine: Engine) -> list[str]:
+    """The roles exist and may do what they are for; returns the statements that only an administrator may run.
+
+    Raises:
+        ConfigurationError: the user of the database does not own its tables.
+    """
+    try:
+        with database_errors(), engine.begin() as connection:
+            return list(connection.execute(_COMPLETE).scalars())
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != NOT_OURS:
+            raise
+        raise ConfigurationError(
+            "the user in DATABASE_URL does not own the tables: let their owner run `headrace db roles`"
+        ) from error
 
 
 @asynccontextmanager

@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from blocks.database import alembic_config, create_async_database, create_database, migrate, normal_url
 from schemas.errors import BadInput, ConfigurationError
 from schemas.tables import Base
-from tasks.ledger import as_user, complete, give_feedback
+from tasks.ledger import as_user, complete, give_feedback, list_requests
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.session import Ledger
+from tests.conftest import Environment
+from tests.scripted_provider import ScriptedProvider
 from tests.tasks.ledger.conftest import Look
 
 MODEL = "gpt-4o-mini"
@@ -294,6 +296,34 @@ def test_an_owner_beside_roles_of_another_database_works_on_until_made_a_worker(
         assert run(plain_owner, "SELECT count(*) FROM budgets") == [(0,)], "forced, so that the owner is nobody too"
     finally:
         admin.dispose()
+
+
+@pytest.fixture(params=["worker", "owner"])
+def plain_url(request: pytest.FixtureRequest, plain_owner: Engine) -> Iterator[str]:
+    """A migrated database as a user who is no superuser: a member of the worker's role, or the tables' owner."""
+    migrate(plain_owner)
+    name = f"worker_{uuid4().hex[:8]}"
+    admin = create_database(plain_owner.url.set(username="postgres"))
+    run(admin, f"CREATE ROLE {name} LOGIN IN ROLE headrace_worker")
+    user = name if request.param == "worker" else str(plain_owner.url.username)
+    yield plain_owner.url.set(username=user).render_as_string(hide_password=False)
+    run(admin, f"DROP ROLE {name}")
+    admin.dispose()
+
+
+async def test_a_user_who_is_no_superuser_does_all_the_work(
+    plain_url: str, environment: Environment, provider: ScriptedProvider
+) -> None:
+    environment(DATABASE_URL=plain_url, OPENAI_API_KEY="k", OPENAI_BASE_URL=provider.url)
+    first = await complete("Why?", model=MODEL, user="ada", project="lexybrain")
+    again = await complete("Why?", model=MODEL, user="ada", project="lexybrain")
+    assert (first.replayed, again.replayed, provider.paid) == (False, True, 1)
+    assert (await give_feedback(again.request_id, "positive")).response_id == first.request_id
+    assert [record.user_id for record in await list_requests("ada")] == ["ada", "ada"]
+    engine = create_database(normal_url(plain_url))
+    assert run(engine, "SELECT feedback FROM lexybrain_training_data") == [("positive",)]
+    assert run(engine, "SELECT ensure_llm_request_partitions(4)") == [(1,)]
+    engine.dispose()
 
 
 LEFT_BEHIND = """

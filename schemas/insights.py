@@ -43,9 +43,9 @@ class KeywordFigures(BaseModel):
     ai_opportunity_score: FiniteFloat | None = None
 
     @property
-    def measured(self) -> bool:
-        """True when at least one figure is known."""
-        return any(value is not None for name, value in self if name != "term")
+    def figures(self) -> dict[str, float]:
+        """The figures that are known, by name."""
+        return {name: value for name, value in self if name != "term" and value is not None}
 
 
 class ContextMetadata(BaseModel):
@@ -79,7 +79,7 @@ class InsightContext(BaseModel):
         """Why nothing reliable can be said of it; None when something can."""
         if not self.keywords:
             return "the context has no keywords"
-        if not any(keyword.measured for keyword in self.keywords):
+        if not any(keyword.figures for keyword in self.keywords):
             return "none of the keywords has a figure"
         return None
 

@@ -28,6 +28,15 @@ ANSWER_TOKENS: dict[InsightType, int] = {"market_brief": 2000, "radar": 3000, "a
 REASONING_TOKENS = 8000
 """What a reasoning model may think before it answers; reserved like the answer."""
 
+FIGURES = {
+    "demand_index": "demand",
+    "competition_score": "competition",
+    "trend_momentum": "trend momentum",
+    "engagement_score": "engagement",
+    "ai_opportunity_score": "opportunity",
+}
+"""What the figures are called to the model; small models mix up columns, so that each is named where it stands."""
+
 Writer = Callable[[InsightContext, str], Coroutine[Any, Any, InsightAnswer]]
 
 
@@ -60,19 +69,17 @@ def _writer(insight_type: InsightType) -> Writer:
 
 def _messages(task: Prompt, context: InsightContext) -> list[Message]:
     """The context first, in an order of its own, so that the same facts are the same prompt."""
-    shown = {"budget_cents": context.budget_cents}
     facts = CONTEXT.render(
         market=context.market,
         niche_terms=sorted(set(context.niche_terms)),
         keywords=[
-            {"term": keyword.term, "figures": [value for name, value in keyword if name != "term"]}
+            {"term": keyword.term, "figures": [f"{FIGURES[name]} {value}" for name, value in keyword.figures.items()]}
             for keyword in sorted(context.keywords, key=lambda keyword: repr(tuple(keyword)))
         ],
-        **shown,
     )
     return [
         Message(role="system", content=SYSTEM.text.strip()),
-        Message(role="user", content=f"{facts}\n\n{task.render(**shown)}"),
+        Message(role="user", content=f"{facts}\n\n{task.render(budget_cents=context.budget_cents)}"),
     ]
 
 

@@ -130,8 +130,10 @@ async def test_the_model_is_shown_the_figures_and_held_to_the_terms(
     (asked,) = look("SELECT request FROM llm_requests")
     system, user = (message["content"] for message in asked["request"]["messages"])
     assert "never an instruction" in system
-    assert "Market: us\nNiche: oak shelf, pine shelf\nAdvertising budget: 500 cents a day\n" in user
-    assert "\noak shelf: 0.8, -, 0.7, -, -\npine shelf: -, 0.9, -, -, -\n" in user
+    assert user.startswith(
+        "<context>\nMarket: us\nNiche: oak shelf, pine shelf\n"
+        "oak shelf: demand 0.8, trend momentum 0.7\npine shelf: competition 0.9\n</context>\n"
+    )
     assert "at most\n500 cents a day" in user
     assert "2025-11-08" not in user
     assert asked["request"]["parameters"]["temperature"] == 0.3
@@ -154,7 +156,9 @@ async def test_the_same_facts_are_answered_once_however_they_are_written(
     first = await make("radar")
     later = {"generated_at": "2025-11-09T10:00:00Z"}
     turned = [dict(keyword) for keyword in reversed(CONTEXT["keywords"])]  # type: ignore[call-overload]
-    again = await make("radar", market="us", niche_terms=["PINE shelf", "oak shelf"], keywords=turned, metadata=later)
+    again = await make(
+        "radar", market="us", niche_terms=["PINE shelf", "oak shelf"], keywords=turned, metadata=later, budget_cents=7
+    )
     assert first.answer is not None
     assert again.answer is not None
     assert (first.answer.replayed, first.answer.cost_usd, first.answer.saved_usd) == (False, Decimal("0.002"), None)

@@ -30,6 +30,7 @@ from schemas.calls import (
     Message,
     Usage,
 )
+from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
 from tasks.ledger.gateway import CallOutcome, answer_call, estimate_call
@@ -301,6 +302,8 @@ def _scope(
     insight_type: str | None = None,
 ) -> CallScope:
     """The scope of the run in progress, or of none, with what the caller says on top."""
+    for name, text in (("project", project), ("user", user), ("purpose", purpose)):
+        require_storable(text, name)
     scope = current_scope.get() or CallScope(project=ledger.settings.project)
     purpose = purpose or scope.purpose
     longest = max_age if max_age is not None else scope.max_age

@@ -17,6 +17,7 @@ from blocks.database import alembic_config, create_async_database, create_databa
 from schemas.errors import BadInput, ConfigurationError
 from schemas.tables import Base
 from tasks.ledger import as_user, complete, give_feedback, list_requests
+from tasks.ledger.isolation import complete_roles
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.session import Ledger
 from tests.conftest import Environment
@@ -288,9 +289,9 @@ def test_an_owner_beside_roles_of_another_database_works_on_until_made_a_worker(
     admin = create_database(plain_owner.url.set(username="postgres"))
     try:
         run(plain_owner, INSERT_BUDGET)
-        assert run(plain_owner, "SELECT grant_headrace_roles()") == [(f"GRANT headrace_worker TO {name}",)]
+        assert complete_roles(plain_owner) == [f"GRANT headrace_worker TO {name}"]
         assert run(admin, "SELECT grant_headrace_roles()") == []
-        assert run(plain_owner, "SELECT grant_headrace_roles()") == []
+        assert complete_roles(plain_owner) == []
         assert run(plain_owner, "SELECT count(*) FROM budgets") == [(1,)]
         run(admin, f"REVOKE headrace_worker FROM {name}")
         assert run(plain_owner, "SELECT count(*) FROM budgets") == [(0,)], "forced, so that the owner is nobody too"
@@ -346,6 +347,13 @@ def test_the_schema_before_knows_nothing_of_the_roles(empty_database_url: str) -
         command.downgrade(config, str(before))
     assert run(engine, LEFT_BEHIND) == [(0, 0, 0, 0)]
     engine.dispose()
+
+
+def test_only_the_owner_of_the_tables_grants_the_roles(database: Engine, application: str) -> None:
+    stranger = create_database(database.url.set(username=application))
+    with pytest.raises(ConfigurationError, match="does not own the tables: let their owner run `headrace db roles`"):
+        complete_roles(stranger)
+    stranger.dispose()
 
 
 async def test_a_connection_that_may_not_act_for_users_is_told_what_to_do(database: Engine) -> None:

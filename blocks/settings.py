@@ -13,6 +13,8 @@ from blocks.prefect_api import answering_api, read_block
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
+USUAL_NAMES = {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ZAI_API_KEY", "ZAI_API_BASE"}
+"""Variables that are not ours alone and so have no prefix."""
 BLOCK_TYPE = "headrace-settings"
 BLOCK_NAME = "headrace"
 PROVIDER_KEYS = "provider_keys"
@@ -63,6 +65,6 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
             place = f"{field} of the Prefect block {BLOCK_NAME}"
             raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
         name = field.upper()
-        if name not in {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ZAI_API_KEY", "ZAI_API_BASE"}:
+        if name not in USUAL_NAMES and not name.startswith("LEXYBRAIN_"):
             name = f"HEADRACE_{name}"
         raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.validators import Number
 
+from flows.command_options import AtLeastOne, Bare, Fresh, Json
+from flows.database_commands import roles
+from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -45,15 +47,13 @@ budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
 app.command("flows.web_commands:web", name="web")
+database.command(roles)
+app.command(generate_insight)
+app.command(feedback)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
-
-AtLeastOne = Annotated[int, Parameter(validator=Number(gte=1))]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
-Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
-Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
 
 
 @app.command
@@ -190,6 +190,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     from flows.presentation import show_report
 
     record = _run(_recorded(run, bare))
+    if record.flow == "generate-insight":
+        return go_on_with_insight(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)

@@ -18,6 +18,7 @@ from blocks.settings import get_settings
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.tables.base import SCHEMA_REVISION
+from tasks.ledger.isolation import complete_roles
 
 
 class Done(BaseModel):
@@ -75,6 +76,28 @@ def upgrade_database() -> Done:
     if before == after:
         return Done(message=f"the schema is at {after} already")
     return Done(message=f"the schema went from {before or 'nothing'} to {after}")
+
+
+def grant_roles() -> Done:
+    """The roles of the database are there and may do what they are for.
+
+    Raises:
+        ConfigurationError: an administrator has to run something first, or the schema is old; the message says what.
+        DatabaseUnavailable: the database cannot be reached.
+    """
+    settings = get_settings()
+    with embedded_stack(settings) as stack:
+        engine = create_database(_database_url(settings, stack))
+        try:
+            require_current_schema(engine)
+            refused = complete_roles(engine)
+        finally:
+            engine.dispose()
+    if refused:
+        raise ConfigurationError(
+            f"an administrator has to run {'; '.join(refused)}; then `headrace db roles` again", statements=refused
+        )
+    return Done(message="headrace_worker, headrace_app and headrace_read are there and may do what they are for")
 
 
 def open_psql(arguments: Sequence[str]) -> int:

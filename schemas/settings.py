@@ -6,6 +6,8 @@ Environment first (prefix `HEADRACE_`, `.env` read), then the Prefect block save
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,6 +64,10 @@ class Settings(BaseSettings):
     allow_unpriced: Annotated[frozenset[str], NoDecode] = frozenset()
     """Models that may be called under a budget although no price is known; comma-separated."""
     budget_timezone: str = "UTC"
+    lexybrain_daily_cost_cap: Decimal | None = Field(None, ge=0, validation_alias="LEXYBRAIN_DAILY_COST_CAP")
+    """US cents a day for the insights of project `lexybrain`; None leaves the budget of that project as it is set."""
+    answer_ttl_minutes: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(default_factory=dict)
+    """Minutes for which stored answers are used, by purpose (`radar=60,review=0`); others however old they are."""
 
     call_timeout_seconds: float = Field(600.0, gt=0)
     retry_attempts: int = Field(5, ge=1)
@@ -80,7 +86,15 @@ class Settings(BaseSettings):
             return frozenset(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("database_url", mode="before")
+    @field_validator("answer_ttl_minutes", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        if isinstance(value, str):
+            pairs = (pair.partition("=") for pair in value.split(",") if pair.strip())
+            return {purpose.strip(): minutes.strip() for purpose, _, minutes in pairs}
+        return value
+
+    @field_validator("database_url", "lexybrain_daily_cost_cap", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None
@@ -89,6 +103,11 @@ class Settings(BaseSettings):
     def uses_embedded_database(self) -> bool:
         """True when no `DATABASE_URL` is set."""
         return self.database_url is None
+
+    def answer_ttl(self, purpose: str | None) -> timedelta | None:
+        """How old a stored answer may be to be used again for `purpose`; None where that is not set."""
+        minutes = self.answer_ttl_minutes.get(purpose or "")
+        return None if minutes is None else timedelta(minutes=minutes)
 
     def model_for(self, role: ModelRole) -> str:
         """The LiteLLM name of the model for `role`.

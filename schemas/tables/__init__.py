@@ -2,6 +2,7 @@
 
 from schemas.tables.base import SCHEMA_REVISION, Base
 from schemas.tables.bills import Bill, BillAnalysis, BillSection
+from schemas.tables.feedback import Feedback
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -24,6 +25,7 @@ __all__ = [
     "BillSection",
     "Budget",
     "BudgetUsage",
+    "Feedback",
     "LlmBody",
     "LlmRequest",
     "Run",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
+    from tasks.ledger.feedback import give_feedback
+    from tasks.ledger.isolation import as_user
     from tasks.ledger.requests import get_request, list_requests
     from tasks.ledger.search_statistics import search_statistics
     from tasks.ledger.searches import search_web
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "as_user",
     "complete",
     "complete_structured",
     "embed",
     "estimate_cost",
     "get_request",
+    "give_feedback",
     "list_requests",
     "open_ledger",
     "search_fund_prospectus",
@@ -37,11 +41,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "as_user": "isolation",
     "complete": "calls",
     "complete_structured": "calls",
     "embed": "calls",
     "estimate_cost": "calls",
     "get_request": "requests",
+    "give_feedback": "feedback",
     "list_requests": "requests",
     "open_ledger": "session",
     "search_fund_prospectus": "subject_searches",

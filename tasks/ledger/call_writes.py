@@ -142,7 +142,8 @@ def _close_claims(connection: Connection, statement: TextClause, settling: Seque
 
 # Not locked: an answer stands, a claim is waited for, and who inserts a missing row first has it.
 _ANSWER_STATES = text("""
-    SELECT answers.key, answers.status, answers.request_id, workers.lease_until < clock_timestamp() AS abandoned
+    SELECT answers.key, answers.status, answers.request_id, workers.lease_until < clock_timestamp() AS abandoned,
+           clock_timestamp() - answers.answered_at AS age
     FROM answers JOIN workers ON workers.id = answers.worker_id WHERE answers.key = ANY(:keys)
 """)
 
@@ -182,19 +183,26 @@ _FORGET = text("DELETE FROM answers WHERE key = ANY(:keys) AND status = 'answere
 def _replay(
     connection: Connection, batch: Batch, reserving: Sequence[tuple[int, Reserve]], answered: Sequence[Any]
 ) -> None:
-    """Calls whose key is answered have the answer, for nothing; a key whose answer is not kept is free again."""
+    """Calls whose key is answered have the answer, for nothing.
+
+    A key whose answer is not kept, or is older than a call wants it, is free again.
+    """
     if not answered:
         return
     stored = {row.id: row for row in connection.execute(_STORED, {"ids": [row.request_id for row in answered]})}
     answer_of = {row.key: stored.get(row.request_id) for row in answered}
+    age_of = {row.key: row.age for row in answered}
+    outdated: set[str] = set()
     rows = []
     for place, item in reserving:
-        if answer := answer_of.get(item.key):
+        if item.max_age is not None and item.key in age_of and age_of[item.key] > item.max_age:
+            outdated.add(item.key)
+        elif answer := answer_of.get(item.key):
             rows.append(_replay_row(item, answer))
             batch.outcomes[place] = Answered(item.row["id"], answer.reply, answer.cost_source, answer.latency_ms)
     written = insert_rows(connection, "llm_requests", rows, suffix=f"{IF_NEW} RETURNING kind, answer_key")
     batch.search_hits.update(row.answer_key for row in written if row.kind == "search")
-    _forget(connection, [row for row in answered if row.request_id not in stored])
+    _forget(connection, [row for row in answered if row.request_id not in stored or row.key in outdated])
 
 
 def _forget(connection: Connection, answered: Sequence[Any]) -> None:

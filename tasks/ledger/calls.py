@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -102,6 +103,8 @@ async def complete(
     purpose: str | None = None,
     repetition: int = 0,
     context: dict[str, Any] | None = None,
+    max_age: timedelta | None = None,
+    insight_type: str | None = None,
 ) -> Completion:
     """The model's answer to `prompt`, paid for at most once.
 
@@ -112,6 +115,9 @@ async def complete(
         purpose: what it is for, shown in cost reports.
         repetition: calls that differ in nothing else are answered anew for each number.
         context: JSON-ready facts kept with the request.
+        max_age: a stored answer older than this is not used; by default as HEADRACE_ANSWER_TTL_MINUTES says of the
+            purpose, else however old.
+        insight_type: kept with the request; the views of the keyword service go by it.
 
     Raises:
         BudgetExceeded: no budget has room; raise it or wait for its next period.
@@ -125,7 +131,7 @@ async def complete(
             messages=_messages(prompt),
             parameters=parameters or ChatParameters(),
         )
-        scope = _scope(ledger, project, user, purpose, repetition, context)
+        scope = _scope(ledger, project, user, purpose, repetition, context, max_age, insight_type)
         return _completion(call.model, await answer_call(ledger, call, scope))
 
 
@@ -142,6 +148,8 @@ async def complete_structured(
     purpose: str | None = None,
     repetition: int = 0,
     context: dict[str, Any] | None = None,
+    max_age: timedelta | None = None,
+    insight_type: str | None = None,
 ) -> StructuredCompletion[T]:
     """The model's answer as an `output`, validated against the schema that was sent.
 
@@ -160,7 +168,7 @@ async def complete_structured(
             output_schema=output_schema or _schema_of(output),
             output_name=re.sub(r"[^A-Za-z0-9_-]", "_", output.__name__)[:64],
         )
-        scope = _scope(ledger, project, user, purpose, repetition, context)
+        scope = _scope(ledger, project, user, purpose, repetition, context, max_age, insight_type)
         return await _until_it_fits(ledger, call, scope, output)
 
 
@@ -290,18 +298,24 @@ def _scope(
     purpose: str | None,
     repetition: int,
     context: dict[str, Any] | None,
+    max_age: timedelta | None = None,
+    insight_type: str | None = None,
 ) -> CallScope:
     """The scope of the run in progress, or of none, with what the caller says on top."""
     for name, text in (("project", project), ("user", user), ("purpose", purpose)):
         require_storable(text, name)
     scope = current_scope.get() or CallScope(project=ledger.settings.project)
+    purpose = purpose or scope.purpose
+    longest = max_age if max_age is not None else scope.max_age
     return replace(
         scope,
         project=project or scope.project,
         user=user or scope.user,
-        purpose=purpose or scope.purpose,
+        purpose=purpose,
         context=context or scope.context,
         repetition=repetition,
+        max_age=longest if longest is not None else ledger.settings.answer_ttl(purpose),
+        insight_type=insight_type or scope.insight_type,
     )
 
 

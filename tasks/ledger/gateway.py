@@ -197,6 +197,7 @@ class _Flight:
             self.ledger.settings.budget_timezone,
             unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
             attempt=self.scope.attempt,
+            max_age=self.scope.max_age,
         )
         unheard = self._settlement(row["id"], Exchange()).withdrawn
         pause = FIRST_POLL_SECONDS
@@ -275,6 +276,7 @@ class _Flight:
             "status": "reserved",
             "cost_source": self.estimate.source,
             "context": postgres_json(scope.context) if scope.context else None,
+            "insight_type": scope.insight_type,
         }
 
 

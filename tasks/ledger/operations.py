@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -90,6 +91,7 @@ class Reserve:
         row: columns of `llm_requests` known before the call.
         amount: worst case in US dollars; None where no price is known.
         unpriced_allowed: call it even where a limit is set and no price is known.
+        max_age: an answer given longer ago is none.
     """
 
     row: Mapping[str, Any]
@@ -97,6 +99,7 @@ class Reserve:
     timezone: str
     unpriced_allowed: bool = False
     attempt: Attempt | None = None
+    max_age: timedelta | None = None
 
     @property
     def key(self) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
+from sqlalchemy.orm import aliased
 
 from blocks.database import database_errors
 from schemas.calls import CallKind, CostSource, RequestStatus
@@ -18,7 +19,11 @@ from tasks.ledger.session import open_ledger
 
 
 class RequestRecord(BaseModel):
-    """One attempt at a provider call, as on record; a replay's texts are those of `replayed_from`."""
+    """One attempt at a provider call, as on record; a replay's texts are those of `replayed_from`.
+
+    Attributes:
+        saved_usd: of a replay, what the request it replays has cost; None of others, and where that is not known.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -43,6 +48,7 @@ class RequestRecord(BaseModel):
     reasoning_tokens: int | None
     reserved_usd: Decimal | None
     cost_usd: Decimal | None
+    saved_usd: Decimal | None
     cost_source: CostSource
     latency_ms: int | None
     finish_reason: str | None
@@ -52,7 +58,11 @@ class RequestRecord(BaseModel):
     completed_at: datetime | None
 
 
-_COLUMNS = [LlmRequest.__table__.c[name] for name in RequestRecord.model_fields]
+_ORIGINAL = aliased(LlmRequest)
+_SAVED = select(_ORIGINAL.cost_usd).where(_ORIGINAL.id == LlmRequest.replayed_from).scalar_subquery().label("saved_usd")
+_COLUMNS = [
+    _SAVED if name == "saved_usd" else LlmRequest.__table__.c[name].label(name) for name in RequestRecord.model_fields
+]
 
 
 async def get_request(request_id: UUID) -> RequestRecord:

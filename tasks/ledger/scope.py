@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ class CallScope:
         attempt: the run in progress, and which execution of it this is.
         nonce: of a run started with `--fresh`.
         repetition: tells apart repeats that must differ.
+        max_age: a stored answer older than this is not used again; the model is asked anew. None: however old.
+        insight_type: column of the request's row, by which the keyword service finds its requests.
     """
 
     project: str
@@ -28,6 +31,8 @@ class CallScope:
     nonce: str | None = None
     repetition: int = 0
     context: dict[str, Any] | None = None
+    max_age: timedelta | None = None
+    insight_type: str | None = None
 
 
 current_scope: ContextVar[CallScope | None] = ContextVar("headrace_scope", default=None)

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,17 @@ def test_the_block_has_only_fields_that_are_settings() -> None:
     own = {name for name in HeadraceSettings.model_fields if name != PROVIDER_KEYS}
     assert own
     assert own <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("said", ["radar", "radar=soon", "radar=-1"])
+def test_an_age_of_answers_that_is_no_number_of_minutes_is_named(
+    api: PrefectWithBlock, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv("HEADRACE_ANSWER_TTL_MINUTES", "review=0.5, radar=60")
+    settings = get_settings()
+    assert settings.answer_ttl("review") == timedelta(seconds=30)
+    assert (settings.answer_ttl("generate"), settings.answer_ttl(None)) == (None, None)
+    get_settings.cache_clear()
+    monkeypatch.setenv("HEADRACE_ANSWER_TTL_MINUTES", said)
+    with pytest.raises(ConfigurationError, match=r"^HEADRACE_ANSWER_TTL_MINUTES"):
+        get_settings()

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from flows.maintenance import libpq_url, psql_program
-from schemas.tables import SCHEMA_REVISION
+from schemas.tables.base import SCHEMA_REVISION
 from tests.conftest import Environment
 from tests.flows.conftest import BILL, Look, Run, Start
 from tests.scripted_provider import ScriptedProvider

@@ -232,7 +232,7 @@ def test_the_forms_are_made_from_the_flows_types(up: Up) -> None:
     assert {name: (field["title"], field["position"]) for name, field in models.items()} == {
         "research": ("Research model", 0), "generate": ("Generate model", 1), "review": ("Review model", 2),
     }  # fmt: skip
-    for name in ("analyze-bills", "compare-models"):
+    for name in ("analyze-bills", "compare-models", "generate-insight"):
         fields = up.deployment(name)["parameter_openapi_schema"]["properties"]
         assert all(field["description"] for field in fields.values())
 

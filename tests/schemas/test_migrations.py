@@ -119,7 +119,7 @@ def test_every_view_is_read_with_the_rights_of_its_reader(database: Engine) -> N
         found = connection.execute(text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'v' "
                                         "AND relnamespace = 'public'::regnamespace"))  # fmt: skip
         views = {row.relname: row.reloptions for row in found}
-    assert set(views) == {"pipeline_runs", "pipeline_steps", "cost_tracking"}
+    assert set(views) == set(OLD_COLUMNS)
     assert all(options == ["security_invoker=true"] for options in views.values())
 
 
@@ -131,6 +131,19 @@ OLD_COLUMNS = {
     ],
     "pipeline_steps": ["id", "run_id", "step", "model", "output", "timestamp"],
     "cost_tracking": ["id", "model", "step", "cost_usd", "tokens_used", "timestamp", "project"],
+    "lexybrain_requests": [
+        "id", "user_id", "prompt", "context_json", "requested_at", "insight_type", "market", "niche_terms",
+    ],
+    "lexybrain_responses": [
+        "id", "request_id", "model_name", "output_json", "generated_at", "latency_ms", "success", "tokens_in",
+        "tokens_out",
+    ],
+    "lexybrain_feedback": ["id", "response_id", "user_id", "feedback", "notes", "created_at"],
+    "lexybrain_training_data": [
+        "request_id", "user_id", "prompt", "context_json", "insight_type", "market", "niche_terms", "requested_at",
+        "response_id", "model_name", "output_json", "generated_at", "latency_ms", "success", "tokens_in", "tokens_out",
+        "feedback", "feedback_notes", "feedback_at",
+    ],
 }  # fmt: skip
 
 

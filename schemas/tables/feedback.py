@@ -1,0 +1,31 @@
+"""What people think of answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from schemas.tables.base import Base, CreatedAt, IdKey
+from schemas.tables.ledger import one_of
+
+
+class Feedback(Base):
+    """One person's rating of one response; nobody's, where `user_id` is NULL, is one as well."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (
+        one_of("rating", "positive", "negative", "neutral"),
+        UniqueConstraint("response_id", "user_id", postgresql_nulls_not_distinct=True),
+    )
+
+    id: Mapped[IdKey] = mapped_column(server_default=func.gen_random_uuid())
+    response_id: Mapped[UUID] = mapped_column(ForeignKey("llm_requests.id", ondelete="CASCADE"))
+    """The request that answered, never a replay of it."""
+    user_id: Mapped[str | None]
+    rating: Mapped[str]
+    notes: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

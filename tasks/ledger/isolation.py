@@ -1,0 +1,81 @@
+"""Rows of their own: what an application reads and writes for one of its users.
+
+The database keeps users apart, whatever a query says (`schemas/migrations/versions/0003_…`): the role
+`headrace_app` sees the rows of the user named in the transaction, through tables and views, and none where
+nobody is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from blocks.database import database_errors
+from schemas.errors import BadInput, ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+APPLICATION_ROLE = "headrace_app"
+ROLE_REFUSED = {"22023", "42501"}
+"""SQLSTATE: there is no such role, or the user of the connection is not a member of it."""
+
+# Both settings end with the transaction, so that the pool gets back a connection of nobody's.
+_BECOME = text("SELECT set_config('role', :role, true), set_config('headrace.user', :user, true)")
+
+
+_COMPLETE = text("SELECT grant_headrace_roles()")
+NOT_OURS = "42501"
+"""SQLSTATE: insufficient privilege."""
+
+
+def complete_roles(engine: Engine) -> list[str]:
+    """The roles exist and may do what they are for; returns the statements that only an administrator may run.
+
+    Raises:
+        ConfigurationError: the user of the database does not own its tables.
+    """
+    try:
+        with database_errors(), engine.begin() as connection:
+            return list(connection.execute(_COMPLETE).scalars())
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != NOT_OURS:
+            raise
+        raise ConfigurationError(
+            "the user in DATABASE_URL does not own the tables: let their owner run `headrace db roles`"
+        ) from error
+
+
+@asynccontextmanager
+async def as_user(connection: AsyncConnection, user: str) -> AsyncIterator[AsyncConnection]:
+    """Inside is one transaction in which `connection` sees and writes rows of `user` alone.
+
+    It is committed at the end, or rolled back by an error; afterwards the connection is nobody's again.
+
+        async with engine.connect() as connection, as_user(connection, "ada"):
+            rows = await connection.execute(text("SELECT * FROM llm_requests"))
+
+    Raises:
+        BadInput: nobody is named, or the connection is in a transaction already, where it may have read for another.
+        ConfigurationError: the role for it is missing or not granted; the message names the command.
+    """
+    if not user or "\0" in user:
+        raise BadInput("a user is named by a text that is not empty")
+    if connection.in_transaction():
+        raise BadInput("the connection is in a transaction already; commit it before a user's begins")
+    with database_errors():
+        async with connection.begin():
+            try:
+                await connection.execute(_BECOME, {"role": APPLICATION_ROLE, "user": user})
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in ROLE_REFUSED:
+                    raise
+                raise ConfigurationError(
+                    f"the user of this connection may not act as {APPLICATION_ROLE}: run `headrace db roles`, and let "
+                    f"an administrator GRANT {APPLICATION_ROLE} to the user"
+                ) from error
+            yield connection

@@ -20,7 +20,7 @@ from uuid import UUID
 from cyclopts import App, CycloptsError, Parameter
 
 from flows.command_options import AtLeastOne, Bare, Fresh, Json
-from flows.database_commands import roles
+from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from schemas.errors import BadInput, HeadraceError
 
@@ -42,12 +42,10 @@ app = App(
     version=_version,
     suppress_keyboard_interrupt=False,  # `run_command` says what was interrupted
 )
-database = App(name="db", help="The ledger's database.")
 budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
 app.command("flows.web_commands:web", name="web")
-database.command(roles)
 app.command(generate_insight)
 app.command(feedback)
 log = logging.getLogger("headrace")
@@ -258,30 +256,6 @@ def budget_show(*, json: Json = False) -> int:
     from tasks.ledger.limits import list_budgets
 
     return show_budgets(_run(list_budgets()), as_json=json)
-
-
-@database.command
-def url(*, json: Json = False) -> int:
-    """Print the URL of the ledger's database, its password left out; the embedded one is started."""
-    from flows.maintenance import Done, database_address
-
-    return _say(Done(message=database_address()), as_json=json)
-
-
-@database.command
-def upgrade(*, json: Json = False) -> int:
-    """Bring the schema of the database up to date."""
-    from flows.maintenance import upgrade_database
-
-    return _say(upgrade_database(), as_json=json)
-
-
-@database.command(help_flags=[], version_flags=[])
-def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
-    """Open psql on the ledger's database, with the arguments given."""
-    from flows.maintenance import open_psql
-
-    return open_psql(arguments)
 
 
 @app.command

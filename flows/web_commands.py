@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.command_line import Json
+from flows.command_options import Json
 
 web = App(name="web", help="Search the web; what was found is shared and not paid for twice.")
 

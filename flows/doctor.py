@@ -28,6 +28,7 @@ KEYS = (
     "GEMINI_API_KEY",
     "AZURE_API_KEY",
     "AWS_ACCESS_KEY_ID",
+    "RUNPOD_API_KEY",
 )
 NEEDED_GIB = 3.0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
 RUNPOD_URL = "https://api.runpod.ai/v2"
@@ -32,6 +33,14 @@ class RunPodSettings(BaseSettings):
     lexybrain_model_url: str | None = Field(None, validation_alias="LEXYBRAIN_MODEL_URL")
     """Deprecated: a llama.cpp server behind a RunPod load balancer."""
     lexybrain_key: SecretStr | None = Field(None, validation_alias="LEXYBRAIN_KEY")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, given: Any) -> Any:
+        """A variable that is set to nothing is not set."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value != "" or name not in RUNPOD_VARIABLES}
 
     @property
     def runpod_limit_seconds(self) -> float:

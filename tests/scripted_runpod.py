@@ -23,6 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 API_KEY = "rpa_TEST"
 ENDPOINT = "826ys3jox3ev2n"
+HEALTH = {
+    "jobs": {"completed": 1, "failed": 5, "inProgress": 0, "inQueue": 2, "retried": 0},
+    "workers": {"idle": 0, "running": 0},
+}
 
 
 class _Strict(BaseModel):
@@ -151,7 +155,7 @@ class Served:
 
 
 Fault = int | str
-"""An HTTP status, or `cut` for a connection that ends without an answer."""
+"""An HTTP status, `cut` for a connection that ends without an answer, `stall` for one that hears nothing."""
 
 
 class ScriptedRunPod:
@@ -244,14 +248,15 @@ class ScriptedRunPod:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         body = orjson.loads(raw) if raw else None
-        operation, status, answer = self._route(request, body)
-        number = self.count(operation) + 1
-        fault = self._faults.get((operation, number))
-        if isinstance(fault, int):
-            status, answer = fault, {"error": "scripted failure"}
+        operation = _operation(request)
+        fault = self._faults.get((operation, self.count(operation) + 1))
+        refusal = (fault, {"error": "scripted failure"}) if isinstance(fault, int) else None
+        status, answer = refusal or self._route(request, body)
         with self._changed:
             self.log.append(Served(operation, status, body, dict(request.query), dict(request.headers)))
             self._changed.notify_all()
+        if fault == "stall":
+            await self._ended.wait()
         if fault == "cut":
             assert request.transport is not None
             request.transport.abort()
@@ -259,27 +264,24 @@ class ScriptedRunPod:
             return web.Response(status=status, body=answer)
         return web.Response(status=status, body=orjson.dumps(answer), content_type="application/json")
 
-    def _route(self, request: web.Request, body: Any) -> tuple[str, int, Any]:
-        """Operation, status and answer, without side effects of a faulty request beyond the job it makes."""
-        parts = request.path.strip("/").split("/")
-        operation = parts[2] if parts[0] == "v2" and len(parts) > 2 else parts[0]
+    def _route(self, request: web.Request, body: Any) -> tuple[int, Any]:
+        """Status and answer."""
         if request.headers.get("Authorization") != f"Bearer {API_KEY}":
-            return operation, 401, {"error": "unauthorized"}
-        match request.method, parts:
+            return 401, {"error": "unauthorized"}
+        parts = request.path.strip("/").split("/")
+        match request.method, parts if parts[:2] != ["v2", ENDPOINT] else parts[2:]:
             case "POST", ["completion"]:
-                return operation, *self._complete(body)
+                return self._complete(body)
             case "GET", ["health"]:
-                return operation, 200, {"status": "ok"}
-            case "POST", ["v2", str(endpoint), "run" | "runsync"] if endpoint == ENDPOINT:
-                return operation, *self._run(operation, body, request.query)
-            case "GET", ["v2", str(endpoint), "status", job] if endpoint == ENDPOINT and job in self._jobs:
+                return 200, {"status": "ok"} if len(parts) == 1 else HEALTH
+            case "POST", ["run" | "runsync" as operation]:
+                return self._run(operation, body, request.query)
+            case "GET", ["status", job] if job in self._jobs:
                 found = self._jobs[job]
-                return operation, 200, found.body(found.next_state(held=self._held))
-            case "POST", ["v2", str(endpoint), "cancel", job] if endpoint == ENDPOINT and job in self._jobs:
-                return operation, *self._cancel(self._jobs[job])
-            case "GET", ["v2", str(endpoint), "health"] if endpoint == ENDPOINT:
-                return operation, 200, {"jobs": {"inQueue": 0}, "workers": {"idle": 0, "running": 0}}
-        return operation, 404, {"error": "not found"}
+                return 200, found.body(found.next_state(held=self._held))
+            case "POST", ["cancel", job] if job in self._jobs:
+                return self._cancel(self._jobs[job])
+        return 404, {"error": "not found"}
 
     def _run(self, operation: str, body: Any, query: Mapping[str, str]) -> tuple[int, Any]:
         try:
@@ -288,17 +290,13 @@ class ScriptedRunPod:
             return 400, {"error": str(error)}
         if set(query) - {"wait"} or not 1000 <= int(query.get("wait", 90_000)) <= 300_000:
             return 400, {"error": "wait"}
-        if (operation, self.count(operation) + 1) in self._faults and self._faults[
-            operation, self.count(operation) + 1
-        ] != "cut":
-            return 500, {}
         given = asked.input.model_dump(exclude_none=True)
-        prefix = "sync-" if operation == "runsync" else ""
         script = self._script(given) if callable(self._script) else self._script
-        job = self._jobs[f"{prefix}{len(self._jobs):04d}-u1"] = _Job(f"{prefix}{len(self._jobs):04d}-u1", given, script)
+        name = f"{'sync-' if operation == 'runsync' else ''}{len(self._jobs):04d}-u1"
+        job = self._jobs[name] = _Job(name, given, script)
         if operation == "runsync":
             return 200, job.body(job.next_state(held=self._held))
-        return 200, {"id": job.id, "status": "IN_QUEUE"}
+        return 200, {"id": name, "status": "IN_QUEUE"}
 
     def _cancel(self, job: _Job) -> tuple[int, Any]:
         if job.script.cancelled is None:
@@ -313,3 +311,9 @@ class ScriptedRunPod:
             return 400, {"error": {"code": 400, "message": str(error), "type": "invalid_request_error"}}
         answer = self._completion or llama("yes")
         return 200, answer(asked.model_dump(exclude_none=True)) if callable(answer) else answer
+
+
+def _operation(request: web.Request) -> str:
+    """`run`, `status`, `completion` and so on."""
+    parts = request.path.strip("/").split("/")
+    return parts[2] if parts[0] == "v2" and len(parts) > 2 else parts[0]

@@ -23,7 +23,7 @@ from schemas.errors import JobEnded, PromptEchoed, ProviderUnavailable
 
 State = Literal["IN_QUEUE", "IN_PROGRESS", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
 """RUNNING is another name of IN_PROGRESS, which RunPod's page on job states uses."""
-_WORD = re.compile(r"[\w.\-]{1,80}", re.ASCII)
+_TYPE = re.compile(r"(?:<class ')?([\w.\-]{1,80})(?:'>)?", re.ASCII)
 _BACKTICKS = re.compile(r"\s*(`{1,3})(?:json\b)?\s*(.*?)\s*\1\s*", re.DOTALL)
 
 
@@ -131,7 +131,7 @@ def raise_ended(job: Job, origin: Origin) -> NoReturn:
         raise JobEnded(f"the job was cancelled at {origin.place}", model=origin.model, state=job.status)
     if job.status == "TIMED_OUT":
         raise no_answer(origin, "the job ran into a time limit of the queue")
-    raise _worker_failed(origin, job.error)
+    raise _worker_failed(origin, _error_type(job.error))
 
 
 def read_output(output: Any, exchange: Exchange, prompt: Prompt, origin: Origin, model: str) -> ProviderReply:
@@ -186,5 +186,15 @@ def _reply(exchange: Exchange, model: str, **more: Any) -> ProviderReply:
 
 def _worker_failed(origin: Origin, kind: Any) -> ProviderUnavailable:
     """The worker reports an error; only its type is quoted, the text can hold the prompt."""
-    said = kind if isinstance(kind, str) and _WORD.fullmatch(kind) else None
-    return ProviderUnavailable(f"the worker of {origin.model} failed ({said or 'untyped'})", model=origin.model)
+    match = _TYPE.fullmatch(kind) if isinstance(kind, str) else None
+    said = match[1] if match else "untyped"
+    return ProviderUnavailable(f"the worker of {origin.model} failed ({said})", model=origin.model)
+
+
+def _error_type(error: Any) -> Any:
+    """The type in a job's error, which is a text, or JSON as text (`rp_job.run_job` of the runpod package)."""
+    try:
+        read = load_json(error.encode()) if isinstance(error, str) else error
+    except ValueError:
+        return None
+    return read.get("error_type") if isinstance(read, dict) else None

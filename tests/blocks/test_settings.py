@@ -17,6 +17,7 @@ from blocks.settings import PROVIDER_KEYS, get_settings
 from blocks.settings_block import HeadraceSettings
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
+from tests.conftest import Environment
 
 PATH = "/api/block_types/slug/headrace-settings/block_documents/name/headrace?include_secrets=true"
 
@@ -136,3 +137,17 @@ def test_the_block_has_only_fields_that_are_settings() -> None:
     own = {name for name in HeadraceSettings.model_fields if name != PROVIDER_KEYS}
     assert own
     assert own <= set(Settings.model_fields)
+
+
+def test_variables_of_older_applications_keep_their_names_in_messages(environment: Environment) -> None:
+    with pytest.raises(ConfigurationError, match=r"^LEXYBRAIN_MAX_LATENCY_MS: "):
+        environment(LEXYBRAIN_MAX_LATENCY_MS="soon")
+    with pytest.raises(ConfigurationError, match=r"^HEADRACE_RUNPOD_USD_PER_SECOND: "):
+        environment(LEXYBRAIN_MAX_LATENCY_MS="", HEADRACE_RUNPOD_USD_PER_SECOND="cheap")
+
+
+def test_the_later_of_two_names_of_one_limit_wins(environment: Environment) -> None:
+    assert environment().runpod_limit_seconds == 55
+    assert environment(LEXYBRAIN_MAX_LATENCY_MS="25000").runpod_limit_seconds == 25
+    assert environment(LEXYBRAIN_RUNPOD_TIMEOUT_MS="").runpod_limit_seconds == 25
+    assert environment(LEXYBRAIN_RUNPOD_TIMEOUT_MS="40000").runpod_limit_seconds == 40

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from blocks.providers import runpod_client
 from blocks.providers.exchange import Exchange
+from blocks.providers.failures import Origin
 from blocks.providers.registry import Providers
+from blocks.providers.runpod_requests import Prompt
+from blocks.providers.runpod_shapes import read_job, read_output, read_status, unwrapped
 from schemas.calls import ChatParameters, EmbeddingCall, Message, ProviderReply, Usage
 from schemas.errors import (
     BadInput,
@@ -31,6 +37,8 @@ from tests.blocks.providers.conftest import ask
 from tests.scripted_runpod import API_KEY, ENDPOINT, Script, ScriptedRunPod, llama, worker
 
 MODEL = "runpod/default"
+RAISED = json.dumps({"error_type": "<class 'ValueError'>", "error_message": "Is it short?", "worker_id": "w1"})
+"""`error` of a job whose handler raised (runpod/runpod-python, `serverless/modules/rp_job.py`)."""
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +130,9 @@ async def test_a_cold_start_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("script", "kind", "says"),
     [
-        (Script(states=("FAILED",), error='{"error_type": "OOM"}'), ProviderUnavailable, "worker"),
+        (Script(states=("FAILED",), error=RAISED), ProviderUnavailable, "ValueError"),
+        (Script(states=("FAILED",), error="Is it short? {"), ProviderUnavailable, "untyped"),
+        (Script(states=("FAILED",), error='{"error_type": '), ProviderUnavailable, "untyped"),
         (Script(states=("IN_QUEUE", "TIMED_OUT")), ProviderTimeout, "time limit"),
         (Script(states=("IN_PROGRESS", "CANCELLED")), JobEnded, "cancelled"),
         (Script(output={"error": "boom: Is it short?", "error_type": "RuntimeError"}), ProviderUnavailable, "Runtime"),
@@ -196,7 +206,7 @@ async def test_a_job_whose_result_is_no_longer_kept_has_ended_with_an_unknown_ou
 
 
 async def test_passing_trouble_while_waiting_is_sat_out() -> None:
-    faults = {("status", 1): 429, ("status", 2): 503, ("status", 3): "cut"}
+    faults = {("status", 1): 429, ("status", 2): 503, **{("status", n): "cut" for n in range(3, 9)}}
     with ScriptedRunPod(faults=faults) as runpod:
         assert (await answer(runpod)).text == "yes"
     assert runpod.count("run") == 1
@@ -292,6 +302,19 @@ async def test_a_caller_that_is_cancelled_cancels_the_job() -> None:
         assert (exchange.reply is not None) is known, "an answer that came all the same can still be fetched"
 
 
+async def test_a_caller_that_is_cancelled_before_there_is_a_job_cancels_none() -> None:
+    exchange = Exchange()
+    with ScriptedRunPod(faults={("run", 1): "stall", ("run", 2): "stall"}) as runpod:
+        call = asyncio.create_task(answer(runpod, exchange))
+        await runpod.served("run")
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert isinstance(await failure(runpod, Exchange(), runpod_max_latency_ms=200), ProviderTimeout)
+    assert (exchange.job_id, exchange.status) == (None, None)
+    assert runpod.count("cancel") == 0
+
+
 async def test_a_job_may_be_submitted_with_runsync() -> None:
     with ScriptedRunPod(Script(states=("COMPLETED",))) as runpod:
         reply = await answer(runpod, runpod_sync=True)
@@ -315,6 +338,48 @@ async def test_a_parameter_that_workers_do_not_know_is_refused_before_anything_i
     assert runpod.log == []
 
 
+def any_json() -> st.SearchStrategy[Any]:
+    """Any JSON value, among them outputs and jobs that are nearly right."""
+    names = st.sampled_from(["completion", "content", "usage", "error", "echo", "id", "status", "output", "model"])
+    plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+    states = st.sampled_from(["COMPLETED", "IN_QUEUE", "FAILED", "CANCELLED", "TIMED_OUT"])
+    return st.recursive(
+        plain | states, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=6)
+    )
+
+
+@given(any_json())
+def test_whatever_runpod_answers_is_an_answer_or_an_error_of_ours(body: Any) -> None:
+    exchange, prompt, origin = Exchange(), Prompt("Why?", 9, True), Origin(MODEL, "RunPod", "RUNPOD_API_KEY")
+    for said in (body, {"id": "a", "status": "COMPLETED", "output": body, "executionTime": 5}):
+        try:
+            job = read_status(json.dumps(said).encode(), origin)
+            reply = read_job(job, exchange, prompt, origin, MODEL)
+        except HeadraceError:
+            continue
+        assert job.is_answered
+        assert reply.text.strip()
+        assert exchange.reply is reply
+
+
+@given(st.text(min_size=1), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_both_shapes_say_the_same(text: str, before: int, after: int) -> None:
+    assume(text.split() not in ([], ["Why?"]))
+    prompt, origin = Prompt("Why?", 10**7, False), Origin(MODEL, "RunPod", "RUNPOD_API_KEY")
+    old = read_output(llama(text, evaluated=before, predicted=after), Exchange(), prompt, origin, MODEL)
+    new = read_output(worker(text, prompt_tokens=before, completion_tokens=after), Exchange(), prompt, origin, MODEL)
+    assert old.text == new.text == text
+    assert old.usage == new.usage == Usage(input_tokens=before, output_tokens=after)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [('`{"a": 1}`', '{"a": 1}'), ('```json\n{"a": "`"}\n```', '{"a": "`"}'), ("``[1]``", "[1]"), ("`a", "`a")],
+)
+def test_backticks_around_json_are_taken_off(said: str, meant: str) -> None:
+    assert unwrapped(said) == meant
+
+
 async def test_unreadable_answers_are_not_taken_for_jobs() -> None:
     for body in (b"<html>", b"[]", b'{"id": "a/../b", "status": "IN_QUEUE"}', b'{"id": "a", "status": "LOST"}'):
         with ScriptedRunPod() as runpod:
@@ -329,9 +394,9 @@ async def test_an_unreadable_look_is_followed_by_another() -> None:
         whole = runpod._route
         answers = iter([b"<html>"])
 
-        def route(request: Any, body: Any) -> tuple[str, int, Any]:
-            operation, status, said = whole(request, body)
-            return operation, status, next(answers, said) if operation == "status" else said
+        def route(request: Any, body: Any) -> tuple[int, Any]:
+            status, said = whole(request, body)
+            return status, next(answers, said) if "/status/" in request.path else said
 
         runpod._route = route  # type: ignore[method-assign]
         assert (await answer(runpod)).text == "yes"

@@ -328,3 +328,19 @@ async def test_an_answer_that_does_not_fit_is_repaired_in_a_new_job(
     first, second = [body["input"]["prompt"] for body in runpod.bodies("run")]
     assert first.startswith("Did it pass?\n\nAnswer with JSON only")
     assert "Assistant: It passed.\n\nUser: That does not fit the schema" in second
+
+
+async def test_a_caller_cancelled_while_it_waits_for_an_earlier_job_leaves_the_key_free(
+    settings: Settings, runpod: ScriptedRunPod, look: Look, start_process: StartProcess
+) -> None:
+    await kill_one_that_waits(runpod, start_process)
+    runpod.hold()
+    call = asyncio.create_task(complete("Why?", model=MODEL))
+    await runpod.served("status", runpod.count("status") + 1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    runpod.release()
+    assert (await complete("Why?", model=MODEL)).text == "yes"
+    assert look("SELECT status FROM answers") == [("answered",)]
+    assert (runpod.count("run"), runpod.count("cancel")) == (2, 1)

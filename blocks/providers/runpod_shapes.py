@@ -155,7 +155,9 @@ def read_output(output: Any, exchange: Exchange, prompt: Prompt, origin: Origin,
     if read.error:
         raise _worker_failed(origin, read.error_type)
     if is_echo(read.text, read.echo, prompt.text):
-        raise PromptEchoed(f"the worker of {origin.model} gave the prompt back instead of an answer", model=model)
+        raise PromptEchoed(
+            f"the worker of {origin.model} gave the prompt back instead of an answer", model=origin.model
+        )
     if not text.strip():
         raise unreadable(origin, "an output without a completion")
     return exchange.reply

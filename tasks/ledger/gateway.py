@@ -26,7 +26,7 @@ from uuid import UUID
 from blocks.providers.exchange import Exchange
 from blocks.providers.prices import worst_case
 from schemas.calls import CallKind, ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
-from schemas.canonical import content_key, postgres_json
+from schemas.canonical import content_key, postgres_json, require_storable
 from schemas.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -107,8 +107,9 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
         BudgetExceeded: a budget has no room; nothing was spent.
         ConfigurationError: unknown model, wrong key, or no known price under a budget.
         RetriesExhausted: the provider failed as often as the policy allows.
-        BadInput: the provider found the request wrong.
+        BadInput: the provider found the request wrong, or a name cannot be stored.
     """
+    require_storable(call.model, "model")
     model = await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
     async with ledger.flights.turn(flight.key):

@@ -113,7 +113,7 @@ class CompletionClient(_ChatOnly):
         await post(self.session, self.server, "/completion", exchange, timeout_seconds=seconds)
         try:
             output = load_json(exchange.response_bytes or b"")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise unreadable(origin, "not JSON") from None
         return read_output(output, exchange, prompt, origin, self.model)
 

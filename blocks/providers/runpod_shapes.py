@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, no_answer, unreadable
-from blocks.providers.openai_answers import load_json
+from blocks.providers.openai_answers import Text, load_json
 from blocks.providers.runpod_requests import Prompt
 from schemas.calls import ProviderReply, Usage
 from schemas.errors import JobEnded, PromptEchoed, ProviderUnavailable
@@ -24,7 +24,19 @@ from schemas.errors import JobEnded, PromptEchoed, ProviderUnavailable
 State = Literal["IN_QUEUE", "IN_PROGRESS", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
 """RUNNING is another name of IN_PROGRESS, which RunPod's page on job states uses."""
 _TYPE = re.compile(r"(?:<class ')?([\w.\-]{1,80})(?:'>)?", re.ASCII)
+MOST = 2**53
+"""No count and no time reaches this."""
 _BACKTICKS = re.compile(r"\s*(`{1,3})(?:json\b)?\s*(.*?)\s*\1\s*", re.DOTALL)
+
+
+def _counted(said: Any) -> Any:
+    """`said` where it can be a count or a time; else it counts as unsaid, and the answer is good all the same."""
+    is_number = isinstance(said, int | float) and not isinstance(said, bool)
+    return said if is_number and 0 <= said < MOST else None
+
+
+Count = Annotated[int | None, BeforeValidator(lambda said: _counted(said) if isinstance(said, int) else None)]
+Milliseconds = Annotated[float | None, BeforeValidator(_counted)]
 
 
 class Job(BaseModel):
@@ -36,8 +48,8 @@ class Job(BaseModel):
     status: State
     output: Any = None
     error: Any = None
-    delay_ms: float | None = Field(None, ge=0, alias="delayTime")
-    execution_ms: float | None = Field(None, ge=0, alias="executionTime")
+    delay_ms: Milliseconds = Field(None, alias="delayTime")
+    execution_ms: Milliseconds = Field(None, alias="executionTime")
 
     @property
     def is_over(self) -> bool:
@@ -56,21 +68,21 @@ class Job(BaseModel):
 
 
 class _Counts(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
 
 
 class _Output(BaseModel):
     """The fields of both shapes that are read."""
 
-    model: str | None = None
+    model: Text = None
     completion: str | None = None
-    usage: _Counts | None = None
+    usage: Annotated[_Counts | None, BeforeValidator(lambda said: said if isinstance(said, dict) else None)] = None
     content: str | None = None
-    tokens_evaluated: int | None = None
-    tokens_predicted: int | None = None
-    stopped_limit: bool | None = None
-    stop_type: str | None = None
+    tokens_evaluated: Count = None
+    tokens_predicted: Count = None
+    stopped_limit: Any = None
+    stop_type: Any = None
     error: Any = None
     error_type: Any = None
     echo: Any = None
@@ -88,7 +100,7 @@ class _Output(BaseModel):
     def finish_reason(self, max_tokens: int) -> str:
         """`length` where the answer was cut off: both workers leave it to the caller to find out."""
         usage = self.counts()
-        cut = self.stopped_limit or self.stop_type == "limit" or (usage and usage.output_tokens >= max_tokens)
+        cut = self.stopped_limit is True or self.stop_type == "limit" or (usage and usage.output_tokens >= max_tokens)
         return "length" if cut else "stop"
 
 
@@ -100,7 +112,7 @@ def read_status(body: bytes | None, origin: Origin) -> Job:
     """
     try:
         return Job.model_validate(load_json(body or b""))
-    except ValueError:  # pydantic's ValidationError is one
+    except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         raise unreadable(origin, "no job") from None
 
 
@@ -197,6 +209,6 @@ def _error_type(error: Any) -> Any:
     """The type in a job's error, which is a text, or JSON as text (`rp_job.run_job` of the runpod package)."""
     try:
         read = load_json(error.encode()) if isinstance(error, str) else error
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return read.get("error_type") if isinstance(read, dict) else None

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from schemas.errors import JobEnded
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import ZERO, Reservation, UsageKey, lock_usage, read_limits, usage_keys
 from tasks.ledger.job_writes import find_unfinished
@@ -70,13 +71,15 @@ _SETTLE_COLUMNS = (
     "error_message",
     "provider_request_id",
 )
+# Of a request whose outcome stays unknown it can still become known that its job has ended: nobody waits for it again.
 _SETTLE = text(f"""
     UPDATE llm_requests SET {", ".join(f"{name} = r.{name}" for name in _SETTLE_COLUMNS[1:])},
         completed_at = clock_timestamp()
     FROM (
         SELECT r.*, held.status AS was FROM {recordset("llm_requests", _SETTLE_COLUMNS)}
         JOIN llm_requests AS held ON held.id = r.id
-        WHERE held.id = ANY(:ids) AND (held.status = 'reserved' OR held.status = 'unknown' AND r.status <> 'unknown')
+        WHERE held.id = ANY(:ids) AND (held.status = 'reserved' OR held.status = 'unknown' AND
+            (r.status <> 'unknown' OR r.error_class = '{JobEnded.__name__}'))
         ORDER BY held.id FOR UPDATE OF held
     ) AS r
     WHERE llm_requests.id = r.id AND llm_requests.id = ANY(:ids)

@@ -176,6 +176,15 @@ async def test_an_output_without_counts_has_no_usage() -> None:
     assert reply.model == "llama-3-8b", "the worker does not say which model it has"
 
 
+@pytest.mark.parametrize("said", ["soon", -1, True, 1e300, {"prompt_tokens": "many", "completion_tokens": 3}, None])
+async def test_times_and_counts_that_cannot_be_are_unsaid_and_the_answer_is_good(said: Any) -> None:
+    output = {**worker("yes"), "usage": said, "model": 7, "stop_type": [], "stopped_limit": "no"}
+    script = Script(states=("COMPLETED",), output=output, delay_ms=said, execution_ms=said)
+    with ScriptedRunPod(script) as runpod:
+        reply = await answer(runpod)
+    assert (reply.text, reply.usage, reply.billed_seconds, reply.model) == ("yes", None, None, MODEL)
+
+
 async def test_the_job_is_noted_before_it_is_looked_at() -> None:
     noted: list[tuple[str, int]] = []
     with ScriptedRunPod() as runpod:

@@ -313,7 +313,7 @@ def unfinished(database: Engine, look: Look) -> Reserve:
     apply(database, Accepted(operation.row["id"], "job-1"))
     look("UPDATE workers SET lease_until = now() - interval '1 second'")
     with database.begin() as connection:
-        assert give_up_abandoned(connection) == 1
+        assert give_up_abandoned(connection, new_id()) == 1
     look("UPDATE workers SET lease_until = now() + interval '1 hour'")
     return operation
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from blocks.prefect_api import answering_api, read_block
 from schemas.errors import ConfigurationError
+from schemas.runpod_settings import RUNPOD_VARIABLES
 from schemas.settings import Settings
 
 USUAL_NAMES = {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ZAI_API_KEY", "ZAI_API_BASE"}
@@ -65,6 +66,6 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
             place = f"{field} of the Prefect block {BLOCK_NAME}"
             raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
         name = field.upper()
-        if name not in USUAL_NAMES and not name.startswith("LEXYBRAIN_"):
+        if name not in USUAL_NAMES | RUNPOD_VARIABLES and not name.startswith("LEXYBRAIN_"):
             name = f"HEADRACE_{name}"
         raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

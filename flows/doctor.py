@@ -31,6 +31,7 @@ KEYS = (
     "AWS_ACCESS_KEY_ID",
     "ZAI_API_KEY",
     "TAVILY_API_KEY",
+    "RUNPOD_API_KEY",
 )
 NEEDED_GIB = 3.0
 

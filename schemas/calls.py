@@ -124,6 +124,7 @@ class ProviderReply(BaseModel):
         model: the model that answered, as the provider names it.
         usage: as the provider counted it; None where it did not say.
         provider_cost_usd: what the provider says the call cost, if it says so.
+        billed_seconds: how long the provider worked, where it bills by time; None where it did not say.
         request_bytes / response_bytes: the exact bodies, without any credential.
     """
 
@@ -136,6 +137,7 @@ class ProviderReply(BaseModel):
     finish_reason: str | None = None
     usage: Usage | None = None
     provider_cost_usd: Decimal | None = None
+    billed_seconds: Decimal | None = None
     provider_request_id: str | None = None
     request_bytes: bytes
     response_bytes: bytes
@@ -150,6 +152,10 @@ class ModelInfo(BaseModel):
         max_output_tokens: None when unknown.
         local: served by this machine for nothing.
         reasoning: it may think before it answers, within its output tokens, and then takes no sampling parameters.
+        queued: calls become jobs with an id, by which an answer can be fetched later, also by another process.
+        version: name of the weights, where it is set apart from the model's name.
+        usd_per_second: price of a model that is billed by time.
+        longest_seconds: the provider ends a call that works longer than this.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -161,6 +167,16 @@ class ModelInfo(BaseModel):
     max_output_tokens: int | None = None
     local: bool = False
     reasoning: bool = False
+    queued: bool = False
+    version: str | None = None
+    usd_per_second: Decimal | None = None
+    longest_seconds: int = 0
+
+    def time_usd(self, seconds: Decimal | None = None) -> Decimal | None:
+        """What so many seconds cost, the most it can be where they are not known; None when not billed by time."""
+        if self.usd_per_second is None:
+            return None
+        return self.usd_per_second * (self.longest_seconds if seconds is None else seconds)
 
 
 class CostEstimate(BaseModel):

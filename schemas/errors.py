@@ -13,6 +13,8 @@
         ├── BadInput                the caller's input; the message names the place and what would be right
         │   └── ContextLengthExceeded   the prompt does not fit the model's context window
         ├── AnswerRejected          the model's answer did not fit the schema after the repair rounds
+        │   └── PromptEchoed            the worker gave the prompt back instead of an answer
+        ├── JobEnded                the job was cancelled at the provider, or its result is gone
         ├── ContentRefused          the provider's content filter withheld the answer
         ├── BudgetExceeded          a budget leaves no room; nothing was spent on this call
         ├── ExpectationFailed       data broke an expectation it was declared to meet
@@ -113,6 +115,18 @@ class AnswerRejected(TerminalError):
     """The model kept answering outside the schema; each round is a row of `llm_requests`."""
 
     code = "answer_rejected"
+
+
+class PromptEchoed(AnswerRejected):
+    """The worker gave the prompt back instead of an answer; it reaches no model and needs mending."""
+
+    code = "prompt_echoed"
+
+
+class JobEnded(TerminalError):
+    """The job was cancelled at the provider, or its result is no longer kept; calling again submits a new one."""
+
+    code = "job_ended"
 
 
 class ContentRefused(TerminalError):

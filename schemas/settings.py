@@ -13,7 +13,9 @@ from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from schemas.runpod_settings import RunPodSettings
 
 LOCAL_CHAT_MODEL = "local/chat"
 LOCAL_EMBEDDING_MODEL = "local/embedding"
@@ -22,7 +24,7 @@ STORED_CORPUS = "corpus"
 ModelRole = Literal["chat", "research", "generate", "review", "judge", "embedding"]
 
 
-class Settings(BaseSettings):
+class Settings(RunPodSettings):
     """The settings of one process; immutable once read."""
 
     model_config = SettingsConfigDict(

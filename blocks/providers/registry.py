@@ -21,7 +21,9 @@ from blocks.providers.litellm_client import (
 )
 from blocks.providers.openai_client import OpenAIClient, embedded_client, openai_client, openai_place
 from blocks.providers.price_table import find_entry
-from blocks.providers.token_bound import count_call_tokens
+from blocks.providers.runpod_client import CompletionClient, RunPodClient, describe_runpod, runpod_client
+from blocks.providers.runpod_requests import prompt_of
+from blocks.providers.token_bound import TOKENS_PER_CALL, count_call_tokens, count_text_tokens
 from blocks.search.engines import SearchEngines
 from schemas.calls import ChatCall, EmbeddingCall, ModelInfo, ProviderReply
 from schemas.errors import HeadraceError, ProviderUnavailable
@@ -32,14 +34,16 @@ class Providers:
     """Speaks to providers, once per call, for one event loop; an asynchronous context manager.
 
     A LiteLLM name says who is asked: `local/chat` and `local/embedding` the embedded servers,
-    `openai/NAME` and a name without a slash OpenAI or the server at `OPENAI_BASE_URL`, anything else
-    the provider before the slash, through LiteLLM. `web` leads to those who search the web.
+    `openai/NAME` and a name without a slash OpenAI or the server at `OPENAI_BASE_URL`, `runpod/ENDPOINT`
+    and `runpod/default` a RunPod queue, anything else the provider before the slash, through LiteLLM.
+    `web` leads to those who search the web.
     """
 
     def __init__(self, settings: Settings, local: LocalEndpoints | None) -> None:
         self._settings = settings
         self._local = LocalServers(local)
         self._openai: dict[str, OpenAIClient] = {}
+        self._runpod: dict[str, RunPodClient | CompletionClient] = {}
         self._session: aiohttp.ClientSession | None = None
         self._litellm: asyncio.Task[ModuleType] | None = None
         self.web = SearchEngines(settings, self._http, self._load_litellm)
@@ -58,6 +62,7 @@ class Providers:
             await self._session.close()
             self._session = None
             self._openai.clear()
+            self._runpod.clear()
         if self._litellm is not None and self._litellm.done() and not self._litellm.exception():
             await close_clients(self._litellm.result())
 
@@ -80,6 +85,8 @@ class Providers:
                 context_window=endpoint.context_window,
                 local=True,
             )
+        if provider == "runpod":
+            return describe_runpod(self._settings, model)
         entry = find_entry(model, provider)
         return ModelInfo(
             model=model,
@@ -101,6 +108,7 @@ class Providers:
             ContextLengthExceeded, BadInput: the request is at fault.
             ContentRefused: the answer was withheld; where it is billed, `exchange.reply` has the usage.
             ConfigurationError: the key, the model's name or the address is wrong, or credit is used up.
+            JobEnded, PromptEchoed: a queue's job was cancelled or is gone, or its worker answers nothing.
         """
         exchange = Exchange() if exchange is None else exchange
         client = await self._client(call.model)
@@ -124,26 +132,30 @@ class Providers:
 
     async def count_tokens(self, call: ChatCall | EmbeddingCall) -> int:
         """The most input tokens that `call` is billed for; see `token_bound`. No network."""
+        if isinstance(call, ChatCall) and _provider(call.model) == "runpod":
+            return TOKENS_PER_CALL + count_text_tokens(prompt_of(call).text)
         return count_call_tokens(call)
 
     async def reachable(self, model: str) -> str | None:
         """None when `model` can be called, else one sentence saying what is wrong; costs nothing.
 
-        OpenAI-compatible servers are asked for their list of models; of the others only the settings
-        they need are checked.
+        OpenAI-compatible servers are asked for their list of models, RunPod for the health of its endpoint;
+        of the others only the settings they need are checked.
         """
         try:
             client = await self._client(model)
         except HeadraceError as error:
             return str(error)
-        return await client.trouble() if isinstance(client, OpenAIClient) else client.trouble()
+        return client.trouble() if isinstance(client, LiteLLMClient) else await client.trouble()
 
-    async def _client(self, model: str) -> OpenAIClient | LiteLLMClient:
+    async def _client(self, model: str) -> OpenAIClient | RunPodClient | CompletionClient | LiteLLMClient:
         match _provider(model):
             case "local":
                 return embedded_client(self._http(), await self._local.get(model), model)
             case "openai":
                 return self._openai_client(model)
+            case "runpod":
+                return self._runpod_client(model)
         return litellm_client(await self._load_litellm(), model)
 
     def _openai_client(self, model: str) -> OpenAIClient:
@@ -151,6 +163,11 @@ class Providers:
         if model not in self._openai:
             self._openai[model] = openai_client(self._http(), self._settings, model)
         return self._openai[model]
+
+    def _runpod_client(self, model: str) -> RunPodClient | CompletionClient:
+        if model not in self._runpod:
+            self._runpod[model] = runpod_client(self._http(), self._settings, model)
+        return self._runpod[model]
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from schemas.errors import JobEnded
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import ZERO, Reservation, UsageKey, lock_usage, read_limits, usage_keys
+from tasks.ledger.job_writes import find_unfinished
 from tasks.ledger.operations import (
     Answered,
     ClaimedElsewhere,
@@ -19,6 +21,7 @@ from tasks.ledger.operations import (
     Reserved,
     ReserveOutcome,
     Settle,
+    Unfinished,
     UnpricedUnderBudget,
 )
 from tasks.ledger.rows import as_records, insert_rows, recordset
@@ -69,13 +72,15 @@ _SETTLE_COLUMNS = (
     "error_message",
     "provider_request_id",
 )
+# Of a request whose outcome stays unknown it can still become known that its job has ended: nobody waits for it again.
 _SETTLE = text(f"""
     UPDATE llm_requests SET {", ".join(f"{name} = r.{name}" for name in _SETTLE_COLUMNS[1:])},
         completed_at = clock_timestamp()
     FROM (
         SELECT r.*, held.status AS was FROM {recordset("llm_requests", _SETTLE_COLUMNS)}
         JOIN llm_requests AS held ON held.id = r.id
-        WHERE held.id = ANY(:ids) AND (held.status = 'reserved' OR held.status = 'unknown' AND r.status <> 'unknown')
+        WHERE held.id = ANY(:ids) AND (held.status = 'reserved' OR held.status = 'unknown' AND
+            (r.status <> 'unknown' OR r.error_class = '{JobEnded.__name__}'))
         ORDER BY held.id FOR UPDATE OF held
     ) AS r
     WHERE llm_requests.id = r.id AND llm_requests.id = ANY(:ids)
@@ -106,10 +111,21 @@ _RELEASE = text("""
 
 
 def settle(connection: Connection, batch: Batch, held: Held) -> None:
-    """Outcomes are on their rows, their money is moved, their keys answered or free; the first outcome counts."""
+    """Outcomes are on their rows, their money is moved, their keys answered or free; the first outcome counts.
+
+    Claims of outcomes that come second, or of calls without a row, are given up too: they may have been made
+    to wait for an earlier request's job.
+    """
     first = {item.row["id"]: item for _, item in reversed(batch.of(Settle)) if item.row["id"] in held}
-    if not first:
-        return
+    answering = _settle_rows(connection, batch, held, first) if first else []
+    _close_claims(connection, _ANSWER, [(item, item.row["id"]) for item in answering])
+    answered = {id(item) for item in answering}
+    closing = [item for _, item in batch.of(Settle) if id(item) not in answered]
+    _close_claims(connection, _RELEASE, [(item, item.claim_id or item.row["id"]) for item in closing])
+
+
+def _settle_rows(connection: Connection, batch: Batch, held: Held, first: Mapping[UUID, Settle]) -> list[Settle]:
+    """The outcomes that count are on their rows; returns those that are answers."""
     settling = sorted(first.values(), key=lambda item: item.key)
     rows = as_records([item.row for item in settling])
     was = {row.id: row.was for row in connection.execute(_SETTLE, {"rows": rows, "ids": list(first)})}
@@ -118,8 +134,7 @@ def settle(connection: Connection, batch: Batch, held: Held) -> None:
         held[item.row["id"]].settle(was[item.row["id"]], item.spent_usd, batch.usage)
     batch.searched += [item.cached for item in settling if item.cached]
     _store_bodies(connection, settling)
-    _close_claims(connection, _ANSWER, [item for item in settling if item.answers])
-    _close_claims(connection, _RELEASE, [item for item in settling if not item.answers])
+    return [item for item in settling if item.answers]
 
 
 def _store_bodies(connection: Connection, settling: Sequence[Settle]) -> None:
@@ -130,12 +145,12 @@ def _store_bodies(connection: Connection, settling: Sequence[Settle]) -> None:
         connection.execute(_STORE_BODIES, columns)
 
 
-def _close_claims(connection: Connection, statement: TextClause, settling: Sequence[Settle]) -> None:
-    if settling:
+def _close_claims(connection: Connection, statement: TextClause, closing: Sequence[tuple[Settle, UUID]]) -> None:
+    if closing:
         columns = {
-            "keys": [item.key for item in settling],
-            "ids": [item.row["id"] for item in settling],
-            "workers": [item.worker_id for item in settling],
+            "keys": [item.key for item, _ in closing],
+            "ids": [claim for _, claim in closing],
+            "workers": [item.worker_id for item, _ in closing],
         }
         connection.execute(statement, columns)
 
@@ -159,16 +174,23 @@ def reserve(connection: Connection, batch: Batch) -> None:
     _forget(connection, [states[key] for key in stale])
     answered = [row for row in states.values() if row.status == "answered" and row.key not in stale]
     _replay(connection, batch, reserving, answered)
-    granted = []
+    unfinished = find_unfinished(connection, reserving)
+    granted, going_on = [], []
     for place, item in reserving:
         if place in batch.outcomes:
             continue
         claim = _claim_state(item, states.get(item.key))
+        if item.key in unfinished and not isinstance(claim, ClaimedElsewhere):
+            job = unfinished[item.key]
+            batch.outcomes[place] = Unfinished(job.id, job.job_id, job.run_id)
+            going_on += [(place, item)] if claim is None else []
+            continue
         batch.outcomes[place] = claim or _room(item, place, batch)
         if claim is None and isinstance(batch.outcomes[place], Reserved):
             _count(batch, place, item.amount or ZERO)
             granted.append((place, item))
-    _write_granted(connection, batch, granted)
+    won = _claim(connection, batch, [*granted, *going_on])
+    _write_granted(connection, batch, granted, won)
 
 
 _STORED = text("""
@@ -260,19 +282,27 @@ def _count(batch: Batch, place: int, amount: Decimal) -> None:
         batch.usage[key].reserved_usd += amount
 
 
-def _write_granted(connection: Connection, batch: Batch, granted: Sequence[tuple[int, Reserve]]) -> None:
+def _claim(connection: Connection, batch: Batch, granted: Sequence[tuple[int, Reserve]]) -> set[UUID]:
+    """The keys are claimed under the ids of their calls; returns the ids for which that worked."""
     claims = [
         {"key": item.key, "status": "claimed", "request_id": item.row["id"], "worker_id": item.row["worker_id"]}
         for _, item in granted
     ]
     suffix = "ON CONFLICT (key) DO NOTHING RETURNING request_id"
     won = {row.request_id for row in insert_rows(connection, "answers", claims, suffix=suffix)}
-    rows = [_granted_row(item, batch.counted_in.get(place, ())) for place, item in granted if item.row["id"] in won]
-    written = {row.id for row in insert_rows(connection, "llm_requests", rows, suffix=f"{IF_NEW} RETURNING id")}
     for place, item in granted:
         if item.row["id"] not in won:  # somebody else came first since we looked
             batch.outcomes[place] = ClaimedElsewhere(abandoned=False)
-        if item.row["id"] not in written:  # or it was counted when the batch was applied before
+    return won
+
+
+def _write_granted(
+    connection: Connection, batch: Batch, granted: Sequence[tuple[int, Reserve]], won: set[UUID]
+) -> None:
+    rows = [_granted_row(item, batch.counted_in.get(place, ())) for place, item in granted if item.row["id"] in won]
+    written = {row.id for row in insert_rows(connection, "llm_requests", rows, suffix=f"{IF_NEW} RETURNING id")}
+    for place, item in granted:
+        if item.row["id"] not in written:  # not won, or counted when the batch was applied before
             _count(batch, place, -(item.amount or ZERO))
 
 

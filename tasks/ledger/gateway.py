@@ -8,8 +8,9 @@ The order of one call, each step durable before the next begins:
 3. settle: answer, usage and cost onto the row, the reservation released, the key answered or free.
 
 A process that dies after 1 leaves a row that others turn into `unknown`, its worst case counted as
-spent. A caller that is cancelled in 1 leaves a row that is withdrawn. A retry is a new row and begins
-at 1.
+spent. Where the provider is a queue, its job's id is stored on the row as soon as it is known, and who
+asks next waits for that job and settles that row. A caller that is cancelled in 1 leaves a row that is
+withdrawn. A retry is a new row and begins at 1.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from schemas.errors import (
     BudgetExceeded,
     ConfigurationError,
     HeadraceError,
+    JobEnded,
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
@@ -48,12 +50,14 @@ from schemas.errors import (
 from schemas.identifiers import new_id
 from tasks.ledger.budgets import CENT_FRACTION, ZERO
 from tasks.ledger.operations import (
+    Accepted,
     Answered,
     ClaimedElsewhere,
     NoRoom,
     Reserve,
     Reserved,
     Settle,
+    Unfinished,
     UnpricedUnderBudget,
 )
 from tasks.ledger.retries import RetryPolicy
@@ -138,7 +142,9 @@ async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEst
     if isinstance(call, SearchCall):
         usd = search_price(call)
     else:
-        usd = ZERO if model.local else worst_case(call.model, model.provider, input_tokens, output_tokens)
+        usd = ZERO if model.local else model.time_usd()
+        if usd is None:
+            usd = worst_case(call.model, model.provider, input_tokens, output_tokens)
     if usd is not None:
         usd = usd.quantize(CENT_FRACTION, ROUND_CEILING)
     source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
@@ -182,15 +188,29 @@ class _Flight:
 
     async def _attempt(self, attempt: int) -> CallOutcome:
         async with self.ledger.flights.slot():
-            outcome = await self._reserve(attempt)
+            row = self._row(attempt)
+            outcome = await self._reserve(row)
+            while isinstance(outcome, Unfinished):
+                finished = await self._finish(outcome, row["id"])
+                if finished is not None and outcome.run_id == row["run_id"]:
+                    return finished
+                row = self._row(attempt)  # of a new job, or of the use of what another run's job answered
+                outcome = await self._reserve(row)
             if isinstance(outcome, Answered):
                 reply = unpack_reply(outcome.reply)
                 return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
-            return await self._ask(outcome.request_id)
+            return await self._ask(self._settlement(outcome.request_id))
 
-    async def _reserve(self, attempt: int) -> Reserved | Answered:
-        """The call is claimed and its worst case reserved, or the key is answered; waits for either."""
-        row = self._row(attempt)
+    async def _finish(self, unfinished: Unfinished, claim_id: UUID) -> CallOutcome | None:
+        """The earlier job is waited for and its row settled; None where it ended without an answer to wait for."""
+        settlement = self._settlement(unfinished.request_id, claim_id=claim_id, job_id=unfinished.job_id)
+        try:
+            return await self._ask(settlement)
+        except JobEnded:
+            return None
+
+    async def _reserve(self, row: dict[str, Any]) -> Reserved | Answered | Unfinished:
+        """The call is claimed and its worst case reserved, or its key has an answer or a job; waits for any."""
         request = Reserve(
             row,
             self.estimate.usd,
@@ -198,13 +218,14 @@ class _Flight:
             unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
             attempt=self.scope.attempt,
             max_age=self.scope.max_age,
+            queued=self.model.queued,
         )
-        unheard = self._settlement(row["id"], Exchange()).withdrawn
+        unheard = self._settlement(row["id"]).withdrawn
         pause = FIRST_POLL_SECONDS
         while True:
             outcome = await self.ledger.recorder.record(request, otherwise=unheard)
             match outcome:
-                case Reserved() | Answered():
+                case Reserved() | Answered() | Unfinished():
                     return outcome
                 case NoRoom(may_fit_later=False):
                     raise _refusal(outcome, self.estimate)
@@ -219,11 +240,10 @@ class _Flight:
             await self.ledger.flights.settlement(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 1.6, LONGEST_POLL_SECONDS)
 
-    async def _ask(self, request_id: UUID) -> CallOutcome:
+    async def _ask(self, settlement: Settlement) -> CallOutcome:
         """The provider is called once and the outcome settled, whatever it is."""
         began = time.monotonic()
         self.first_asked = self.first_asked or began
-        settlement = self._settlement(request_id, Exchange())
         try:
             reply = await self._call_provider(settlement.exchange)
         except HeadraceError as error:
@@ -234,10 +254,12 @@ class _Flight:
             raise
         settle = settlement.success(reply, began)
         if isinstance(self.call, SearchCall):
-            settle = replace(settle, cached=cache_row(self.call, self.key, request_id, reply, self.ledger.settings))
+            settle = replace(
+                settle, cached=cache_row(self.call, self.key, settlement.request_id, reply, self.ledger.settings)
+            )
         await self._settle(settle, settlement, began)
         row = settle.row
-        return CallOutcome(request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
+        return CallOutcome(settlement.request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
 
     async def _call_provider(self, exchange: Exchange) -> ProviderReply:
         seconds = self.ledger.settings.call_timeout_seconds
@@ -253,8 +275,13 @@ class _Flight:
         await self.ledger.recorder.record(settle, otherwise=lambda: settlement.unrecordable(began))
         self.ledger.flights.note_settlement()
 
-    def _settlement(self, request_id: UUID, exchange: Exchange) -> Settlement:
-        return Settlement(self.call, self.model, self.estimate, self.key, self.ledger.worker.id, request_id, exchange)
+    def _settlement(self, request_id: UUID, *, claim_id: UUID | None = None, job_id: str | None = None) -> Settlement:
+        async def note_job(accepted: str) -> None:
+            await self.ledger.recorder.record(Accepted(request_id, accepted))
+
+        exchange = Exchange(job_id=job_id, on_accepted=note_job)
+        worker = self.ledger.worker.id
+        return Settlement(self.call, self.model, self.estimate, self.key, worker, request_id, exchange, claim_id)
 
     def _row(self, attempt: int) -> dict[str, Any]:
         """What is known of the request before it is made."""
@@ -275,6 +302,7 @@ class _Flight:
             "request": postgres_json(self.call.model_dump(mode="json", exclude_none=True)),
             "status": "reserved",
             "cost_source": self.estimate.source,
+            "model_version": self.model.version,
             "context": postgres_json(scope.context) if scope.context else None,
             "insight_type": scope.insight_type,
         }

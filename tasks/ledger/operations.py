@@ -50,6 +50,22 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """An earlier request of the key became a job whose end nobody recorded: wait for that job now.
+
+    Its row keeps what it holds of budgets; the key is claimed for whoever settles it.
+
+    Attributes:
+        request_id: row of the earlier request.
+        run_id: the run it belongs to.
+    """
+
+    request_id: UUID
+    job_id: str
+    run_id: UUID | None
+
+
+@dataclass(frozen=True)
 class ClaimedElsewhere:
     """Somebody else is answering the key; `abandoned` when their lease has run out."""
 
@@ -78,7 +94,7 @@ class UnpricedUnderBudget:
     key: UsageKey
 
 
-ReserveOutcome = Reserved | Answered | ClaimedElsewhere | NoRoom | UnpricedUnderBudget
+ReserveOutcome = Reserved | Answered | Unfinished | ClaimedElsewhere | NoRoom | UnpricedUnderBudget
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,7 @@ class Reserve:
         amount: worst case in US dollars; None where no price is known.
         unpriced_allowed: call it even where a limit is set and no price is known.
         max_age: an answer given longer ago is none.
+        queued: calls of the model are jobs, of which an earlier one may be unfinished.
     """
 
     row: Mapping[str, Any]
@@ -100,6 +117,7 @@ class Reserve:
     unpriced_allowed: bool = False
     attempt: Attempt | None = None
     max_age: timedelta | None = None
+    queued: bool = False
 
     @property
     def key(self) -> str:
@@ -124,6 +142,14 @@ class Reserve:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """The provider's queue has taken the request on: the job's id is on its row."""
+
+    request_id: UUID
+    job_id: str
+
+
+@dataclass(frozen=True)
 class Settle:
     """The outcome of a request: onto its row, out of its reservation, into `answers`.
 
@@ -136,6 +162,7 @@ class Settle:
             Otherwise the key may be claimed anew.
         bodies: what goes into `llm_bodies`: request, response and reply, deflated.
         cached: row of `web_search_cache` for a search that was answered.
+        claim_id: under which the key is claimed, where that is not the row's id.
     """
 
     row: Mapping[str, Any]
@@ -145,6 +172,7 @@ class Settle:
     answers: bool
     bodies: tuple[bytes, bytes | None, bytes | None] | None
     cached: Mapping[str, Any] | None = None
+    claim_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -184,5 +212,5 @@ class EndRun:
     attempt: Attempt
 
 
-Operation = BeginRun | Reserve | Settle | BeginStep | EndStep | EndRun
+Operation = BeginRun | Reserve | Accepted | Settle | BeginStep | EndStep | EndRun
 Outcome = ReserveOutcome | HeadraceError | None

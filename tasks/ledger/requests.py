@@ -54,6 +54,7 @@ class RequestRecord(BaseModel):
     finish_reason: str | None
     error_class: str | None
     error_message: str | None
+    provider_request_id: str | None
     created_at: datetime
     completed_at: datetime | None
 

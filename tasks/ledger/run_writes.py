@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from schemas.errors import LeaseLost
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import COUNTED_USD
-from tasks.ledger.operations import Attempt, BeginRun, BeginStep, EndRun, EndStep, Settle
+from tasks.ledger.operations import Accepted, Attempt, BeginRun, BeginStep, EndRun, EndStep, Settle
 from tasks.ledger.rows import as_records, insert_rows, recordset
 
 IF_NEW = "ON CONFLICT (id) DO NOTHING"
@@ -28,7 +28,7 @@ def refuse_the_superseded(connection: Connection, batch: Batch) -> None:
     """Operations of attempts whose run was taken over are refused; no other run changes hands from now on."""
     attempts: dict[int, Attempt] = {}
     for place, item in enumerate(batch.operations):
-        if not isinstance(item, Settle) and item.attempt is not None:  # money that moved is recorded for anybody
+        if not isinstance(item, Accepted | Settle) and item.attempt is not None:  # money is recorded for anybody
             attempts[place] = item.attempt
     if not attempts:
         return

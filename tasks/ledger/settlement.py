@@ -64,6 +64,7 @@ class Settlement:
     worker_id: UUID
     request_id: UUID
     exchange: Exchange
+    claim_id: UUID | None = None
 
     def success(self, reply: ProviderReply, began: float) -> Settle:
         """The call was answered; where its price is unknown the budget keeps the worst case as spent."""
@@ -135,14 +136,16 @@ class Settlement:
         reply: ProviderReply | None = None,
         keep_bodies: bool = True,
     ) -> Settle:
-        latency_ms = round((time.monotonic() - began) * 1000)
+        latency_ms = self.exchange.job_ms or round((time.monotonic() - began) * 1000)
+        known = {"latency_ms": latency_ms, "provider_request_id": self.exchange.job_id}
         return Settle(
-            row={"id": self.request_id, **UNSAID, "latency_ms": latency_ms, **columns},
+            row={"id": self.request_id, **UNSAID, **known, **columns},
             key=self.key,
             worker_id=self.worker_id,
             spent_usd=spent_usd,
             answers=reply is not None,
             bodies=self._bodies(reply) if keep_bodies else None,
+            claim_id=self.claim_id,
         )
 
     def _cost(self, reply: ProviderReply) -> tuple[Decimal | None, CostSource]:
@@ -153,6 +156,9 @@ class Settlement:
             return said.quantize(CENT_FRACTION), "provider"
         if isinstance(self.call, SearchCall):  # has a price of its own, whatever is found
             return self.estimate.usd, self.estimate.source
+        timed = self.model.time_usd(reply.billed_seconds)
+        if timed is not None:
+            return timed.quantize(CENT_FRACTION), "price_table"
         usage = reply.usage if reply.usage and _believable(reply.usage) else None
         cost = price(self.call.model, self.model.provider, usage) if usage else None
         return (None, "unpriced") if cost is None else (cost.quantize(CENT_FRACTION), "price_table")

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import write_usage
 from tasks.ledger.call_writes import lock_budgets, reserve, settle
+from tasks.ledger.job_writes import store_jobs
 from tasks.ledger.operations import Operation, Outcome
 from tasks.ledger.run_writes import begin_runs, begin_steps, end_runs, end_steps, refuse_the_superseded
 from tasks.ledger.search_cache import write_search_cache
@@ -26,6 +27,7 @@ def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list
     refuse_the_superseded(connection, batch)
     begin_steps(connection, batch)
     held = lock_budgets(connection, batch)
+    store_jobs(connection, batch)
     settle(connection, batch, held)
     reserve(connection, batch)
     write_search_cache(connection, batch)

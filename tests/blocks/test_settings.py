@@ -18,6 +18,7 @@ from blocks.settings import PROVIDER_KEYS, get_settings
 from blocks.settings_block import HeadraceSettings
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
+from tests.conftest import Environment
 
 PATH = "/api/block_types/slug/headrace-settings/block_documents/name/headrace?include_secrets=true"
 
@@ -151,3 +152,17 @@ def test_an_age_of_answers_that_is_no_number_of_minutes_is_named(
     monkeypatch.setenv("HEADRACE_ANSWER_TTL_MINUTES", said)
     with pytest.raises(ConfigurationError, match=r"^HEADRACE_ANSWER_TTL_MINUTES"):
         get_settings()
+
+
+def test_variables_of_older_applications_keep_their_names_in_messages(environment: Environment) -> None:
+    with pytest.raises(ConfigurationError, match=r"^LEXYBRAIN_MAX_LATENCY_MS: "):
+        environment(LEXYBRAIN_MAX_LATENCY_MS="soon")
+    with pytest.raises(ConfigurationError, match=r"^HEADRACE_RUNPOD_USD_PER_SECOND: "):
+        environment(LEXYBRAIN_MAX_LATENCY_MS="", HEADRACE_RUNPOD_USD_PER_SECOND="cheap")
+
+
+def test_the_later_of_two_names_of_one_limit_wins(environment: Environment) -> None:
+    assert environment().runpod_limit_seconds == 55
+    assert environment(LEXYBRAIN_MAX_LATENCY_MS="25000").runpod_limit_seconds == 25
+    assert environment(LEXYBRAIN_RUNPOD_TIMEOUT_MS="").runpod_limit_seconds == 25
+    assert environment(LEXYBRAIN_RUNPOD_TIMEOUT_MS="40000").runpod_limit_seconds == 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from schemas.identifiers import new_id
 from tasks.ledger.operations import (
+    Accepted,
     Attempt,
     BeginStep,
     ClaimedElsewhere,
@@ -23,6 +25,7 @@ from tasks.ledger.operations import (
     Reserve,
     Reserved,
     Settle,
+    Unfinished,
 )
 from tasks.ledger.settlement import UNSAID
 from tasks.ledger.transaction import apply_batch
@@ -298,3 +301,76 @@ def test_a_local_call_is_in_no_budget(database: Engine, look: Look) -> None:
     assert apply(database, local) == [Reserved(operation.row["id"])]
     apply(database, settle(local, "0"))
     assert look("SELECT FROM budget_usage") == []
+
+
+JOBS = "SELECT status, provider_request_id FROM llm_requests ORDER BY id"
+
+
+def unfinished(database: Engine, look: Look) -> Reserve:
+    """A request that became a job and whose worker is gone."""
+    operation = reserve("a")
+    apply(database, operation)
+    apply(database, Accepted(operation.row["id"], "job-1"))
+    look("UPDATE workers SET lease_until = now() - interval '1 second'")
+    with database.begin() as connection:
+        assert give_up_abandoned(connection, new_id()) == 1
+    look("UPDATE workers SET lease_until = now() + interval '1 hour'")
+    return operation
+
+
+def test_a_job_is_stored_once_and_an_ended_request_is_left_alone(database: Engine, look: Look) -> None:
+    first, second = reserve("a"), reserve("b")
+    apply(database, first, second)
+    batch = (Accepted(first.row["id"], "job-1"), Accepted(second.row["id"], "job-2"), settle(second))
+    for _ in range(2):
+        assert apply(database, *batch) == [None, None, None]
+        assert look(JOBS) == [("reserved", "job-1"), ("succeeded", None)], "a settlement says itself which job it was"
+
+
+def test_an_unfinished_job_is_claimed_once_however_often_its_batch_is_applied(database: Engine, look: Look) -> None:
+    earlier = unfinished(database, look)
+    later = replace(reserve("a"), queued=True)
+    expected = Unfinished(earlier.row["id"], "job-1", None)
+    assert apply(database, later, replace(reserve("a"), queued=True)) == [expected, ClaimedElsewhere(abandoned=False)]
+    before = state(look)
+    assert look(DAY) == [(0, 1)], "what the job may cost is counted already"
+    assert apply(database, later) == [expected]
+    assert state(look) == before
+    outcome = replace(settle(earlier), claim_id=later.row["id"])
+    apply(database, outcome)
+    assert look("SELECT status, request_id FROM answers") == [("answered", earlier.row["id"])]
+    assert look(DAY) == [(0, Decimal("0.25"))]
+    before = state(look)
+    apply(database, outcome)
+    assert state(look) == before
+
+
+def test_a_model_without_a_queue_has_no_unfinished_jobs(database: Engine, look: Look) -> None:
+    unfinished(database, look)
+    later = reserve("a")
+    assert apply(database, later) == [Reserved(later.row["id"])]
+
+
+def test_a_call_withdrawn_while_it_claimed_an_unfinished_job_frees_the_key(database: Engine, look: Look) -> None:
+    earlier = unfinished(database, look)
+    later = replace(reserve("a"), queued=True)
+    apply(database, later)
+    apply(database, settle(later, "0", status="failed"))
+    assert look("SELECT FROM answers") == []
+    assert look(JOBS) == [("unknown", "job-1")]
+    assert isinstance(apply(database, replace(reserve("a"), queued=True))[0], Unfinished)
+    assert earlier.row["id"] in {row.id for row in look("SELECT id FROM llm_requests")}
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_the_claim_on_an_unfinished_job_is_given_up_when_its_first_worker_settles_it_after_all(
+    database: Engine, look: Look, status: str
+) -> None:
+    earlier = unfinished(database, look)
+    later = replace(reserve("a"), queued=True)
+    apply(database, later)
+    apply(database, settle(earlier, status=status))
+    apply(database, replace(settle(earlier), claim_id=later.row["id"]))
+    answers = [("answered", earlier.row["id"])] if status == "succeeded" else []
+    assert look("SELECT status, request_id FROM answers") == answers
+    assert look(DAY) == [(0, Decimal("0.25"))]

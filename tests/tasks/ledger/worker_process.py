@@ -72,11 +72,11 @@ async def ask_many(first: int, count: int, workers: int, max_tokens: int) -> Non
     say(dict(outcomes))
 
 
-async def ask_one(prompt: str, times: int = 1) -> None:
+async def ask_one(prompt: str, times: int = 1, model: str = MODEL) -> None:
     """Asks the same question `times` at once; says the answers and how many were replays."""
     async with open_ledger() as ledger:
         say({"worker": str(ledger.worker.id)})
-        answers = await asyncio.gather(*(complete(prompt, model=MODEL) for _ in range(times)))
+        answers = await asyncio.gather(*(complete(prompt, model=model) for _ in range(times)))
     say({"texts": [answer.text for answer in answers], "replayed": sum(answer.replayed for answer in answers)})
 
 
@@ -95,17 +95,17 @@ class Said(BaseModel):
 
 
 @step("ask", version="1")
-async def ask_step(prompt: str) -> Said:
+async def ask_step(prompt: str, model: str = MODEL) -> Said:
     """A step with one call."""
     say({"began": prompt})
-    return Said(text=(await complete(prompt, model=MODEL)).text)
+    return Said(text=(await complete(prompt, model=model)).text)
 
 
-async def run_steps(prompts: list[str], resume: str | None = None) -> None:
+async def run_steps(prompts: list[str], resume: str | None = None, model: str = MODEL) -> None:
     """A run, or one that goes on, with a step for each prompt, one after the other."""
     resuming.set(UUID(resume) if resume else None)
     request = RunRequest(flow="ask-steps", subject="prompts", project="default", parameters={"prompts": prompts})
     async with open_run(request) as run:
         say({"run": str(run.id)})
         for prompt in prompts:
-            await ask_step(prompt)
+            await ask_step(prompt, model)

@@ -57,6 +57,16 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(300.0, ge=0)
     """Bound on the whole of one call's waiting and retrying, in seconds."""
     parallel_calls: int = Field(64, ge=1)
+    user_requests_per_minute: int = Field(
+        20, ge=0, le=1000, validation_alias=AliasChoices("HEADRACE_USER_REQUESTS_PER_MINUTE", "MAX_REQUESTS_PER_MINUTE")
+    )
+    """Requests made for one user in any 60 seconds, all processes together; 0 for no limit."""
+    model_requests_per_minute: int | None = Field(None, ge=1)
+    """Limits of each hosted model for one process; None, which is the default, for no limit."""
+    model_tokens_per_minute: int | None = Field(None, ge=1)
+    model_parallel_calls: int | None = Field(None, ge=1)
+    limit_wait_seconds: float = Field(300.0, ge=0)
+    """How long a call waits for its turn under these limits before it is refused."""
     lease_seconds: float = Field(30.0, gt=0)
     lease_renewal_seconds: float = Field(10.0, gt=0)
 

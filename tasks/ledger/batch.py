@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tasks.ledger.budgets import Usage, UsageKey
 from tasks.ledger.operations import Operation, Outcome
+from tasks.ledger.user_windows import UserWindow
 
 T = TypeVar("T", bound=Operation)
 
@@ -19,6 +20,7 @@ class Batch:
     Attributes:
         refused: places of operations whose attempt has lost its run.
         usage: budget rows, locked, as they are to be written.
+        windows: recent requests of users whose requests are limited, locked.
         counted_in: budget rows of each reservation, found once: a day may end while a batch is written.
     """
 
@@ -27,6 +29,7 @@ class Batch:
     refused: set[int] = field(default_factory=set)
     usage: dict[UsageKey, Usage] = field(default_factory=dict)
     counted_in: dict[int, tuple[UsageKey, ...]] = field(default_factory=dict)
+    windows: dict[str, UserWindow] = field(default_factory=dict)
 
     def of(self, kind: type[T]) -> list[tuple[int, T]]:
         """The operations of one kind that are not refused, with their places, in order."""

@@ -77,7 +77,19 @@ class UnpricedUnderBudget:
     key: UsageKey
 
 
-ReserveOutcome = Reserved | Answered | ClaimedElsewhere | NoRoom | UnpricedUnderBudget
+@dataclass(frozen=True)
+class OverUserLimit:
+    """The user has made as many requests in the last minute as they may; one more can be made in `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotAnswered:
+    """The key has no answer to replay; nothing was written."""
+
+
+ReserveOutcome = Reserved | Answered | ClaimedElsewhere | NoRoom | UnpricedUnderBudget | OverUserLimit | NotAnswered
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,8 @@ class Reserve:
         row: columns of `llm_requests` known before the call.
         amount: worst case in US dollars; None where no price is known.
         unpriced_allowed: call it even where a limit is set and no price is known.
+        user_limit: requests that its user may make in any minute; None where this one is not counted.
+        replay_only: write nothing but a replay.
     """
 
     row: Mapping[str, Any]
@@ -97,11 +111,18 @@ class Reserve:
     timezone: str
     unpriced_allowed: bool = False
     attempt: Attempt | None = None
+    user_limit: int | None = None
+    replay_only: bool = False
 
     @property
     def key(self) -> str:
         """The call's content key."""
         return str(self.row["answer_key"])
+
+    @property
+    def user(self) -> str:
+        """Whose call it is."""
+        return str(self.row["user_id"])
 
     @property
     def is_local(self) -> bool:

@@ -1,6 +1,6 @@
 """The ledger's one transaction: a batch of operations, applied.
 
-Rows are locked in a fixed order: runs, budget rows, requests, answers; each kind sorted. Every
+Rows are locked in a fixed order: runs, budget rows, users' windows, requests, answers; each kind sorted. Every
 operation may be applied twice, so that a batch whose commit was cut off by a lost connection is simply
 applied again.
 """
@@ -13,9 +13,10 @@ from sqlalchemy import Connection
 
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import write_usage
-from tasks.ledger.call_writes import lock_budgets, reserve, settle
+from tasks.ledger.call_writes import lock_budgets, lock_user_windows, reserve, settle
 from tasks.ledger.operations import Operation, Outcome
 from tasks.ledger.run_writes import begin_runs, begin_steps, end_runs, end_steps, refuse_the_superseded
+from tasks.ledger.user_windows import write_windows
 
 
 def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
@@ -25,9 +26,11 @@ def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list
     refuse_the_superseded(connection, batch)
     begin_steps(connection, batch)
     held = lock_budgets(connection, batch)
+    lock_user_windows(connection, batch)
     settle(connection, batch, held)
     reserve(connection, batch)
     write_usage(connection, batch.usage)
+    write_windows(connection, batch.windows)
     end_steps(connection, batch)
     end_runs(connection, batch)
     return [batch.outcomes.get(place) for place in range(len(operations))]

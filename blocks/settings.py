@@ -15,6 +15,7 @@ from schemas.settings import Settings
 
 BLOCK_TYPE = "headrace-settings"
 BLOCK_NAME = "headrace"
+USUAL_NAMES = {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
 PROVIDER_KEYS = "provider_keys"
 """Field of the block with variables that providers read themselves, such as `ANTHROPIC_API_KEY`."""
 
@@ -54,6 +55,6 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
             place = f"{field} of the Prefect block {BLOCK_NAME}"
             raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
         name = field.upper()
-        if name not in {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}:
+        if not name.startswith("HEADRACE_") and name not in USUAL_NAMES:
             name = f"HEADRACE_{name}"
         raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

@@ -28,7 +28,7 @@ def limits_of(model: str, settings: Settings) -> ModelLimits:
     if model.startswith("local/"):
         return ModelLimits()
     return ModelLimits(
-        requests_per_minute=settings.model_requests_per_minute,
-        tokens_per_minute=settings.model_tokens_per_minute,
-        parallel_calls=settings.model_parallel_calls,
+        requests_per_minute=settings.model_requests_per_minute or None,
+        tokens_per_minute=settings.model_tokens_per_minute or None,
+        parallel_calls=settings.model_parallel_calls or None,
     )

@@ -61,10 +61,10 @@ class Settings(BaseSettings):
         20, ge=0, le=1000, validation_alias=AliasChoices("HEADRACE_USER_REQUESTS_PER_MINUTE", "MAX_REQUESTS_PER_MINUTE")
     )
     """Requests made for one user in any 60 seconds, all processes together; 0 for no limit."""
-    model_requests_per_minute: int | None = Field(None, ge=1)
-    """Limits of each hosted model for one process; None, which is the default, for no limit."""
-    model_tokens_per_minute: int | None = Field(None, ge=1)
-    model_parallel_calls: int | None = Field(None, ge=1)
+    model_requests_per_minute: int = Field(0, ge=0)
+    """These are limits of each model that is not served by this machine, for one process; 0, the default, for none."""
+    model_tokens_per_minute: int = Field(0, ge=0)
+    model_parallel_calls: int = Field(0, ge=0)
     limit_wait_seconds: float = Field(300.0, ge=0)
     """How long a call waits for its turn under these limits before it is refused."""
     lease_seconds: float = Field(30.0, gt=0)

@@ -1,6 +1,6 @@
 """The one way a model is called: claimed, reserved, made, settled.
 
-The order of one call, each step durable before the next begins:
+The order of one call, each step durable before the next begins, once it is its turn (`rate_limits`):
 
 1. claim the call's key, write its row and reserve its worst case, in one transaction; or find the key
    answered (replay, nothing is paid), or claimed by somebody else (wait), or the budget without room;
@@ -19,6 +19,7 @@ import random
 import time
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -41,11 +42,14 @@ from tasks.ledger.operations import (
     Answered,
     ClaimedElsewhere,
     NoRoom,
+    NotAnswered,
+    OverUserLimit,
     Reserve,
     Reserved,
     Settle,
     UnpricedUnderBudget,
 )
+from tasks.ledger.rate_limits import CallTurn
 from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.scope import CallScope
 from tasks.ledger.session import Ledger
@@ -102,6 +106,7 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
     Raises:
         BudgetExceeded: a budget has no room; nothing was spent.
         ConfigurationError: unknown model, wrong key, or no known price under a budget.
+        RateLimited: its turn under the limits of its user or model does not come in time; wait as long as it says.
         RetriesExhausted: the provider failed as often as the policy allows.
         BadInput: the provider found the request wrong.
     """
@@ -142,14 +147,22 @@ class _Flight:
         policy = RetryPolicy(settings.retry_attempts, settings.retry_seconds)
         attempt = 1
         while True:
-            try:
-                return await self._attempt(attempt)
-            except (RateLimited, ProviderUnavailable, ProviderTimeout) as error:
-                pause = policy.pause(attempt, self._seconds_since_first_asked(), error)
-                if pause is None:
-                    raise RetriesExhausted(
-                        f"{self.call.model} failed {attempt} times, last: {error}", attempts=attempt, last=error.code
-                    ) from error
+            async with self.ledger.rate_limits.turn(
+                self.model, self.estimate, self.scope.user, attempt=attempt
+            ) as turn:
+                outcome = await turn.take(partial(self._reserve, attempt))
+                if isinstance(outcome, Answered):
+                    return _replayed(outcome)
+                try:
+                    return await self._ask(outcome.request_id, turn)
+                except (RateLimited, ProviderUnavailable, ProviderTimeout) as error:
+                    pause = policy.pause(attempt, self._seconds_since_first_asked(), error)
+                    if pause is None:
+                        raise RetriesExhausted(
+                            f"{self.call.model} failed {attempt} times, last: {error}",
+                            attempts=attempt,
+                            last=error.code,
+                        ) from error
             await asyncio.sleep(pause)
             attempt += 1
 
@@ -157,15 +170,9 @@ class _Flight:
         """What the provider is given; time spent waiting for a turn or for a budget is not its fault."""
         return 0.0 if self.first_asked is None else time.monotonic() - self.first_asked
 
-    async def _attempt(self, attempt: int) -> CallOutcome:
-        async with self.ledger.flights.slot():
-            outcome = await self._reserve(attempt)
-            if isinstance(outcome, Answered):
-                reply = unpack_reply(outcome.reply)
-                return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
-            return await self._ask(outcome.request_id)
-
-    async def _reserve(self, attempt: int) -> Reserved | Answered:
+    async def _reserve(
+        self, attempt: int, *, user_limit: int | None = None, replay_only: bool = False
+    ) -> Reserved | Answered | OverUserLimit | NotAnswered:
         """The call is claimed and its worst case reserved, or the key is answered; waits for either."""
         row = self._row(attempt)
         request = Reserve(
@@ -174,13 +181,15 @@ class _Flight:
             self.ledger.settings.budget_timezone,
             unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
             attempt=self.scope.attempt,
+            user_limit=user_limit,
+            replay_only=replay_only,
         )
         unheard = self._settlement(row["id"], Exchange()).withdrawn
         pause = FIRST_POLL_SECONDS
         while True:
             outcome = await self.ledger.recorder.record(request, otherwise=unheard)
             match outcome:
-                case Reserved() | Answered():
+                case Reserved() | Answered() | OverUserLimit() | NotAnswered():
                     return outcome
                 case NoRoom(may_fit_later=False):
                     raise _refusal(outcome, self.estimate)
@@ -195,7 +204,7 @@ class _Flight:
             await self.ledger.flights.settlement(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 1.6, LONGEST_POLL_SECONDS)
 
-    async def _ask(self, request_id: UUID) -> CallOutcome:
+    async def _ask(self, request_id: UUID, turn: CallTurn) -> CallOutcome:
         """The provider is called once and the outcome settled, whatever it is."""
         began = time.monotonic()
         self.first_asked = self.first_asked or began
@@ -203,11 +212,14 @@ class _Flight:
         try:
             reply = await self._call_provider(settlement.exchange)
         except HeadraceError as error:
+            if isinstance(error, RateLimited):
+                turn.note_refusal(error)
             await self._settle(settlement.failure(error, began), settlement, began)
             raise
         except BaseException as error:  # cancelled, or a defect: the provider may have been asked
             self.ledger.recorder.record_soon(settlement.failure(error, began))
             raise
+        turn.note_answer(reply.usage)
         settle = settlement.success(reply, began)
         await self._settle(settle, settlement, began)
         row = settle.row
@@ -248,6 +260,11 @@ class _Flight:
             "cost_source": self.estimate.source,
             "context": postgres_json(scope.context) if scope.context else None,
         }
+
+
+def _replayed(outcome: Answered) -> CallOutcome:
+    reply = unpack_reply(outcome.reply)
+    return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
 
 
 def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:

@@ -17,6 +17,7 @@ from schemas.settings import Settings
 from schemas.tables.base import SCHEMA_REVISION
 from tasks.ledger.budgets import zone
 from tasks.ledger.flights import Flights
+from tasks.ledger.rate_limits import RateLimits
 from tasks.ledger.recorder import Recorder
 from tasks.ledger.workers import Worker
 
@@ -37,6 +38,7 @@ class Ledger:
         worker: this process, whose lease covers what it holds.
         providers: the models' endpoints.
         flights: calls of this process in flight, by key.
+        rate_limits: when a call may be made.
         attempts: attempts at runs that go on here.
         begun: runs by flow, subject and variant, for each Prefect flow run that this process took part in.
     """
@@ -50,6 +52,7 @@ class Ledger:
             engine, lease_seconds=settings.lease_seconds, renewal_seconds=settings.lease_renewal_seconds
         )
         self.flights = Flights(settings.parallel_calls)
+        self.rate_limits = RateLimits(settings, self.flights)
         self.attempts: set[UUID] = set()
         self.begun: dict[UUID, dict[tuple[str, str, str], UUID]] = {}
 

@@ -126,7 +126,7 @@ class ModelGate:
                         return self._admit(tokens)
                     left = deadline - self.clock.now()
                     if left <= 0 or self._paused_until > deadline:
-                        raise self._refusal(waiter, within_seconds)
+                        raise self._refusal(waiter)
                 await self.clock.wait(waiter.woken, min(seconds, left))
         finally:
             with self.lock:
@@ -171,13 +171,13 @@ class ModelGate:
             shares.append((self.requests, self.requests.take(1)))
         return Passage(self, shares, taken)
 
-    def _refusal(self, waiter: _Waiter, waited_seconds: float) -> RateLimited:
+    def _refusal(self, waiter: _Waiter) -> RateLimited:
         first = list(self._line)[: self._line.index(waiter)]
         seconds = self._seconds_until_timely(waiter.tokens, (len(first), sum(other.tokens for other in first)))
         retry_after = LEAST_RETRY_SECONDS if math.isinf(seconds) else max(LEAST_RETRY_SECONDS, seconds)
         return RateLimited(
-            f"{self.model} is called as often as its limits allow: no turn within {waited_seconds:g} s "
-            f"(HEADRACE_LIMIT_WAIT_SECONDS); {len(first)} calls go first",
+            f"{self.model} is called as often as its limits allow, {len(first)} calls go first: no turn in the time "
+            f"that a call may wait (HEADRACE_LIMIT_WAIT_SECONDS)",
             retry_after=retry_after,
             model=self.model,
             limit="model",

@@ -194,8 +194,8 @@ class CallTurn(AbstractAsyncContextManager["CallTurn"]):
     def _refusal(self, seconds: float, ahead: int) -> RateLimited:
         limit = self._limits.user_limit or 1
         return RateLimited(
-            f"user {self._user!r} may make {limit} requests a minute (HEADRACE_USER_REQUESTS_PER_MINUTE): "
-            f"no turn within {self._limits.wait_seconds:g} s (HEADRACE_LIMIT_WAIT_SECONDS); {ahead} calls go first",
+            f"user {self._user!r} may make {limit} requests a minute (HEADRACE_USER_REQUESTS_PER_MINUTE), {ahead} "
+            f"calls go first: no turn in the time that a call may wait (HEADRACE_LIMIT_WAIT_SECONDS)",
             retry_after=max(LEAST_RETRY_SECONDS, seconds) + ahead // limit * WINDOW_SECONDS,
             user=self._user,
             limit="user",

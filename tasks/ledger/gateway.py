@@ -112,8 +112,11 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
     """
     model = await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
-    async with ledger.flights.turn(flight.key):
-        return await flight.answer()
+    with ledger.telemetry.observe(kind_of(call), call, model, scope) as observation:
+        async with ledger.flights.turn(flight.key):
+            outcome = await flight.answer()
+        observation.note(outcome)
+        return outcome
 
 
 async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEstimate:

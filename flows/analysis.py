@@ -8,7 +8,6 @@ report = await run_flow(analyze_bill, {"source": "examples/housing-bill.txt"})
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from tasks.analysis.reading import BillText, load_bill, read_bill
 from tasks.analysis.report import render_report, store_analysis
 from tasks.analysis.research import research_bill, reuse_research
 from tasks.analysis.rounds import Analyst, GroupState, best_round
+from tasks.ledger.fan_out import for_each
 from tasks.ledger.run_records import read_run
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
@@ -152,14 +152,8 @@ async def analyze_bills(
         )
         for source in expand_sources(sources)
     ]
-    slots = asyncio.Semaphore(at_once)
-
-    async def attempt(request: AnalysisRequest) -> Outcome:
-        async with slots:
-            return await outcome_of(request)
-
     async with open_ledger():
-        return list(await asyncio.gather(*map(attempt, requests)))
+        return await for_each(requests, outcome_of, at_once=at_once)
 
 
 async def outcome_of(request: AnalysisRequest, variant: str = "") -> Outcome:
@@ -237,7 +231,7 @@ async def _analyze(ledger: Ledger, run: Run, request: AnalysisRequest) -> BillRe
     analyst = Analyst(bill, models, research, groups)
     rounds = await analyst.work(request.max_rounds)
     report = _assemble(run.id, bill, models, research, rounds, analyst.readings)
-    await store_analysis(ledger.engine, report)
+    await store_analysis(ledger.engine, report, run.attempt)
     run.result = {"bill": str(ref.key), "passed": report.passed, "quality_score": report.quality_score}
     return report
 
@@ -286,10 +280,18 @@ def resolve_models(models: AnalysisModels, settings: Settings) -> AnalysisModels
 
 
 async def _publish(report: BillReport) -> None:
-    """Inside a Prefect flow run the report is an artifact, its versions kept under the bill's key."""
+    """Inside a Prefect flow run the report is an artifact, its versions kept under the bill's key.
+
+    The run is over and its report stored: an artifact that Prefect does not take is said, and no more.
+    """
     if prefect_flow_run_id() is None:
         return
     from prefect.artifacts import acreate_markdown_artifact
 
     key = re.sub(r"[^a-z0-9]+", "-", str(report.bill.key).lower()).strip("-")
-    await acreate_markdown_artifact(markdown=report.report, key=f"analysis-{key}", description=f"Run {report.run_id}")
+    try:
+        await acreate_markdown_artifact(
+            markdown=report.report, key=f"analysis-{key}", description=f"Run {report.run_id}"
+        )
+    except Exception as error:  # of Prefect's client, of its HTTP or of the server
+        log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)

@@ -24,6 +24,8 @@ from schemas.errors import BadInput, HeadraceError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from tasks.ledger.run_records import RunRecord
+
 
 def _version() -> str:
     from importlib.metadata import version
@@ -183,12 +185,20 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     """Go on with a run that failed, was interrupted or whose process died; finished steps are not repeated."""
     from flows.analysis import ANALYZE, analyze_bill
     from flows.presentation import show_report
-    from tasks.ledger.run_records import read_run
 
-    record = _run(read_run(run))
+    record = _run(_recorded(run, bare))
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)
+
+
+async def _recorded(run: UUID, bare: bool) -> RunRecord:
+    from flows.running import settings_for
+    from tasks.ledger.run_records import read_run
+    from tasks.ledger.session import open_ledger
+
+    async with open_ledger(settings_for(bare)):
+        return await read_run(run)
 
 
 @app.command
@@ -202,6 +212,8 @@ def runs(run: UUID | None = None, *, limit: int = 20, json: Json = False) -> int
     limit
         How many runs are listed.
     """
+    if limit < 1:
+        raise BadInput(f"--limit {limit}: give a number of runs from 1 on")
     from flows.presentation import show_run, show_runs
     from tasks.ledger.run_records import list_runs, read_run_detail
 

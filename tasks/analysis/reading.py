@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,8 +87,7 @@ async def read_bill(source: str, jurisdiction: str = "", bill_id: str = "", sess
         stored = await find_bill(ledger.engine, source)
         if stored is not None:
             return stored
-        standard_input = await asyncio.to_thread(sys.stdin.buffer.read) if source == STDIN else None
-        document = await fetch_document(source, stdin=standard_input)
+        document = await fetch_document(source)
         document = document.model_copy(update={"text": postgres_text(document.text)})
         key = _key(document, jurisdiction, bill_id, session)
         return await _store(ledger.engine, document, key)

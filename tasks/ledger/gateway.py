@@ -26,7 +26,7 @@ from uuid import UUID
 from blocks.providers.exchange import Exchange
 from blocks.providers.prices import worst_case
 from schemas.calls import CallKind, ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
-from schemas.canonical import content_key, postgres_json
+from schemas.canonical import content_key, postgres_json, require_storable
 from schemas.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -108,8 +108,9 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
         ConfigurationError: unknown model, wrong key, or no known price under a budget.
         RateLimited: its turn under the limits of its user or model does not come in time; wait as long as it says.
         RetriesExhausted: the provider failed as often as the policy allows.
-        BadInput: the provider found the request wrong.
+        BadInput: the provider found the request wrong, or a name cannot be stored.
     """
+    require_storable(call.model, "model")
     model = await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
     with ledger.telemetry.observe(kind_of(call), call, model, scope) as observation:

@@ -234,3 +234,8 @@ def test_ids_are_told_as_uuids_and_money_as_decimal_text(bill: Path, headrace: R
     assert "E" not in shown["cost_usd"]
     assert headrace("runs", "--json").json["rows"][0]["started_at"].endswith("+00:00")
     assert os.environ["OPENAI_API_KEY"] not in str(shown)
+
+
+def test_runs_without_a_number_that_can_be_listed_is_bad_usage(headrace: Run) -> None:
+    done = headrace("runs", "--limit", "0")
+    assert (done.code, done.err) == (2, "headrace: --limit 0: give a number of runs from 1 on\n")

@@ -89,11 +89,20 @@ class RateLimits:
         counted = user if attempt == 1 and self.user_limit else None
         return CallTurn(self, gate, estimate.input_tokens + estimate.max_output_tokens, counted)
 
-    def line(self, user: str) -> UserLine:
-        """The line of `user`; one in which nobody stands is forgotten."""
-        for name in [name for name, line in self._lines.items() if not line]:
-            del self._lines[name]
-        return self._lines.setdefault(user, UserLine())
+    def has_line(self, user: str) -> bool:
+        """True when calls of `user` wait."""
+        return user in self._lines
+
+    @contextmanager
+    def place(self, user: str) -> Iterator[tuple[UserLine, asyncio.Event]]:
+        """Inside, one is the last in the line of `user`; the last to leave takes the line away."""
+        line = self._lines.setdefault(user, UserLine())
+        try:
+            with line.place() as place:
+                yield line, place
+        finally:
+            if not line:
+                self._lines.pop(user, None)
 
 
 class CallTurn(AbstractAsyncContextManager["CallTurn"]):
@@ -128,15 +137,11 @@ class CallTurn(AbstractAsyncContextManager["CallTurn"]):
             outcome = await self._pass_gate(ask)
             assert not isinstance(outcome, OverUserLimit)
             return outcome
-        line = self._limits.line(self._user)
-        if line:
-            answer = await self._replay(ask)
-            return answer or await self._stand(line, ask)
+        if self._limits.has_line(self._user):
+            return await self._replay(ask) or await self._stand(self._user, ask)
         outcome = await self._pass_gate(ask)
         if isinstance(outcome, OverUserLimit):
-            line = self._limits.line(self._user)
-            line.free_at = self._clock.now() + outcome.seconds
-            return await self._stand(line, ask)
+            return await self._stand(self._user, ask, refused_for=outcome.seconds)
         return outcome
 
     def note_answer(self, usage: Usage | None) -> None:
@@ -175,8 +180,10 @@ class CallTurn(AbstractAsyncContextManager["CallTurn"]):
             await self._held.aclose()
         return outcome
 
-    async def _stand(self, line: UserLine, ask: Ask) -> Reserved | Answered:
-        with line.place() as place:
+    async def _stand(self, user: str, ask: Ask, refused_for: float = 0.0) -> Reserved | Answered:
+        """In the line of `user` until it is this call's turn."""
+        with self._limits.place(user) as (line, place):
+            line.free_at = max(line.free_at, self._clock.now() + refused_for)
             while True:
                 ahead, now = line.ahead_of(place), self._clock.now()
                 if ahead == 0 and now >= line.free_at:

@@ -31,8 +31,18 @@ class _Waiter:
 
     def wake(self) -> None:
         """It looks again, in its own event loop."""
-        with contextlib.suppress(RuntimeError):  # its event loop was closed over its head
+        if _running_loop() is self.loop:  # as a rule; waking another loop costs a system call
+            self.woken.set()
+            return
+        with contextlib.suppress(RuntimeError):  # it was closed over its head
             self.loop.call_soon_threadsafe(self.woken.set)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Passage:
@@ -106,6 +116,11 @@ class ModelGate:
         """A passage for a call of up to `tokens`, or None where it has to wait."""
         with self.lock:
             return None if self._line or self._seconds_until_free(tokens) > 0 else self._admit(tokens)
+
+    def is_held_back(self, tokens: int) -> bool:
+        """True when a rate or a pause is in the way, and not just calls in flight."""
+        with self.lock:
+            return self._seconds_until_timely(tokens) > 0
 
     async def enter(self, tokens: int, within_seconds: float) -> Passage:
         """A passage for a call of up to `tokens`, once it is its turn.

@@ -1,7 +1,7 @@
 """A call's turn: when it may be made under the limits of its model and its user.
 
 What waits holds nothing: no reservation, no place among the calls in flight. What is replayed waits for
-nothing and counts nowhere. Two queues, each first come, first served: before the model's gate, which all
+no rate and counts nowhere. Two queues, each first come, first served: before the model's gate, which all
 event loops of this process share, and of one user's calls in this event loop. Between processes, a user's
 next request goes to whichever asks Postgres first.
 """
@@ -166,9 +166,14 @@ class CallTurn(AbstractAsyncContextManager["CallTurn"]):
         """Through the model's gate to a reservation; without one, everything is given back."""
         passage = self._gate.enter_at_once(self._tokens)
         if passage is None:
-            if answer := await self._replay(ask):
+            if self._gate.is_held_back(self._tokens) and (answer := await self._replay(ask)):
                 return answer
-            passage = await self._gate.enter(self._tokens, self._deadline - self._clock.now())
+            try:
+                passage = await self._gate.enter(self._tokens, self._deadline - self._clock.now())
+            except RateLimited:
+                if answer := await self._replay(ask):
+                    return answer
+                raise
         self._held.callback(passage.leave)
         await self._held.enter_async_context(self._limits.flights.slot())
         outcome = await ask(user_limit=self._limits.user_limit if self._user is not None else None)

@@ -16,6 +16,7 @@ from schemas.settings import Settings
 
 USUAL_NAMES = {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ZAI_API_KEY", "ZAI_API_BASE"}
 """Variables that are not ours alone and so have no prefix."""
+OWN_PREFIXES = ("HEADRACE_", "LEXYBRAIN_")
 BLOCK_TYPE = "headrace-settings"
 BLOCK_NAME = "headrace"
 PROVIDER_KEYS = "provider_keys"
@@ -66,6 +67,6 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
             place = f"{field} of the Prefect block {BLOCK_NAME}"
             raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
         name = field.upper()
-        if name not in USUAL_NAMES | RUNPOD_VARIABLES and not name.startswith("LEXYBRAIN_"):
+        if name not in USUAL_NAMES | RUNPOD_VARIABLES and not name.startswith(OWN_PREFIXES):
             name = f"HEADRACE_{name}"
         raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None

@@ -44,3 +44,9 @@ class HeadraceSettings(Block):
     retry_seconds: float | None = Field(None, ge=0, description="Seconds that one call may wait and retry, at most")
     call_timeout_seconds: float | None = Field(None, gt=0, description="Seconds a provider may take to answer")
     parallel_calls: int | None = Field(None, ge=1, description="Calls of one process at the same time, at most")
+    user_requests_per_minute: int | None = Field(
+        None, ge=0, le=1000, description="Requests for one user in any minute, at most; 0 for no limit"
+    )
+    limit_wait_seconds: float | None = Field(
+        None, ge=0, description="Seconds a call waits for its turn under the limits before it is refused"
+    )

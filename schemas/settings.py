@@ -76,6 +76,16 @@ class Settings(RunPodSettings):
     retry_seconds: float = Field(300.0, ge=0)
     """Bound on the whole of one call's waiting and retrying, in seconds."""
     parallel_calls: int = Field(64, ge=1)
+    user_requests_per_minute: int = Field(
+        20, ge=0, le=1000, validation_alias=AliasChoices("HEADRACE_USER_REQUESTS_PER_MINUTE", "MAX_REQUESTS_PER_MINUTE")
+    )
+    """Requests made for one user in any 60 seconds, all processes together; 0 for no limit."""
+    model_requests_per_minute: int = Field(0, ge=0)
+    """These are limits of each model that is not served by this machine, for one process; 0, the default, for none."""
+    model_tokens_per_minute: int = Field(0, ge=0)
+    model_parallel_calls: int = Field(0, ge=0)
+    limit_wait_seconds: float = Field(300.0, ge=0)
+    """How long a call waits for its turn under these limits before it is refused."""
     lease_seconds: float = Field(30.0, gt=0)
     lease_renewal_seconds: float = Field(10.0, gt=0)
 

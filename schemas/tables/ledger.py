@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
+    DateTime,
     Float,
     ForeignKey,
     Index,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     SmallInteger,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base, CreatedAt, IdKey
@@ -228,3 +230,12 @@ class BudgetUsage(Base):
     period_start: Mapped[date] = mapped_column(primary_key=True)
     reserved_usd: Mapped[Decimal] = mapped_column(server_default="0")
     spent_usd: Mapped[Decimal] = mapped_column(server_default="0")
+
+
+class RateWindow(Base):
+    """When a user's latest requests were admitted; those of the last minute count against their limit."""
+
+    __tablename__ = "rate_windows"
+
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    admitted: Mapped[list[datetime]] = mapped_column(ARRAY(DateTime(timezone=True)), server_default="{}")

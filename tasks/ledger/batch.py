@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tasks.ledger.budgets import Usage, UsageKey
 from tasks.ledger.operations import Operation, Outcome
+from tasks.ledger.user_windows import UserWindow
 
 T = TypeVar("T", bound=Operation)
 
@@ -20,6 +21,7 @@ class Batch:
     Attributes:
         refused: places of operations whose attempt has lost its run.
         usage: budget rows, locked, as they are to be written.
+        windows: recent requests of users whose requests are limited, locked.
         counted_in: budget rows of each reservation, found once: a day may end while a batch is written.
         searched: rows of `web_search_cache` to be written.
         search_hits: how often each row of `web_search_cache` was used.
@@ -32,6 +34,7 @@ class Batch:
     counted_in: dict[int, tuple[UsageKey, ...]] = field(default_factory=dict)
     searched: list[Mapping[str, Any]] = field(default_factory=list)
     search_hits: Counter[str] = field(default_factory=Counter)
+    windows: dict[str, UserWindow] = field(default_factory=dict)
 
     def of(self, kind: type[T]) -> list[tuple[int, T]]:
         """The operations of one kind that are not refused, with their places, in order."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
@@ -17,6 +16,8 @@ from tasks.ledger.operations import (
     Answered,
     ClaimedElsewhere,
     NoRoom,
+    NotAnswered,
+    OverUserLimit,
     Reserve,
     Reserved,
     ReserveOutcome,
@@ -26,6 +27,7 @@ from tasks.ledger.operations import (
 )
 from tasks.ledger.rows import as_records, insert_rows, recordset
 from tasks.ledger.search_cache import stale_searches
+from tasks.ledger.user_windows import lock_windows
 
 Held = Mapping[UUID, Reservation]
 IF_NEW = "ON CONFLICT (id) DO NOTHING"
@@ -37,7 +39,7 @@ _RESERVATIONS = text("SELECT id, reserved_usd, budget_scopes FROM llm_requests W
 def lock_budgets(connection: Connection, batch: Batch) -> Held:
     """The budget rows of all calls in the batch are locked; returns what those to be settled hold."""
     held = _read_reservations(connection, [item.row["id"] for _, item in batch.of(Settle)])
-    reserving = [(place, item) for place, item in batch.of(Reserve) if not item.is_local]
+    reserving = [(place, item) for place, item in batch.of(Reserve) if not (item.is_local or item.replay_only)]
     settling = {key for reservation in held.values() for key in reservation.keys}
     scopes = {scope for _, item in reserving for scope in item.scopes}
     limits = read_limits(connection, scopes) if scopes else {}  # what is settled needs no room
@@ -46,6 +48,12 @@ def lock_budgets(connection: Connection, batch: Batch) -> Held:
     wanted = {key for keys in batch.counted_in.values() for key in keys} | settling
     batch.usage = lock_usage(connection, wanted, limits)
     return held
+
+
+def lock_user_windows(connection: Connection, batch: Batch) -> None:
+    """The recent requests of all users in the batch whose requests are limited are locked."""
+    users = {item.user for _, item in batch.of(Reserve) if item.user_limit is not None and not item.replay_only}
+    batch.windows = lock_windows(connection, users)
 
 
 def _read_reservations(connection: Connection, ids: Sequence[UUID]) -> Held:
@@ -165,7 +173,7 @@ _ANSWER_STATES = text("""
 
 def reserve(connection: Connection, batch: Batch) -> None:
     """Each reservation is decided in order: those granted are claimed, counted and written, others replayed."""
-    reserving = sorted(batch.of(Reserve), key=lambda pair: pair[1].key)
+    reserving = batch.of(Reserve)
     if not reserving:
         return
     keys = sorted({item.key for _, item in reserving})
@@ -179,17 +187,18 @@ def reserve(connection: Connection, batch: Batch) -> None:
     for place, item in reserving:
         if place in batch.outcomes:
             continue
-        claim = _claim_state(item, states.get(item.key))
-        if item.key in unfinished and not isinstance(claim, ClaimedElsewhere):
+        claim = NotAnswered() if item.replay_only else _claim_state(item, states.get(item.key))
+        if item.key in unfinished and not isinstance(claim, ClaimedElsewhere | NotAnswered):
             job = unfinished[item.key]
-            batch.outcomes[place] = Unfinished(job.id, job.job_id, job.run_id)
+            batch.outcomes[place] = Unfinished(job.id, job.job_id, job.run_id, claim_id=item.row["id"])
             going_on += [(place, item)] if claim is None else []
             continue
         batch.outcomes[place] = claim or _room(item, place, batch)
         if claim is None and isinstance(batch.outcomes[place], Reserved):
-            _count(batch, place, item.amount or ZERO)
+            _count(batch, place, item, 1)
             granted.append((place, item))
-    won = _claim(connection, batch, [*granted, *going_on])
+    granted.sort(key=lambda pair: pair[1].key)
+    won = _claim(connection, batch, sorted([*granted, *going_on], key=lambda pair: pair[1].key))
     _write_granted(connection, batch, granted, won)
 
 
@@ -273,13 +282,18 @@ def _room(item: Reserve, place: int, batch: Batch) -> ReserveOutcome:
             return UnpricedUnderBudget(key)
         if not row.fits(item.amount) and (full is None or full.may_fit_later):
             full = NoRoom(key, row.limit_usd, row.spent_usd, may_fit_later=row.could_fit(item.amount))
+    if full is None and item.user_limit is not None:
+        seconds = batch.windows[item.user].seconds_until_room(item.user_limit)
+        return OverUserLimit(seconds) if seconds > 0 else Reserved(item.row["id"])
     return full or Reserved(item.row["id"])
 
 
-def _count(batch: Batch, place: int, amount: Decimal) -> None:
-    """`amount` more is reserved in the budgets of the call."""
+def _count(batch: Batch, place: int, item: Reserve, times: Literal[1, -1]) -> None:
+    """The call is counted in its budgets and among its user's requests, or no longer."""
     for key in batch.counted_in.get(place, ()):
-        batch.usage[key].reserved_usd += amount
+        batch.usage[key].reserved_usd += times * (item.amount or ZERO)
+    if item.user_limit is not None:
+        batch.windows[item.user].added += times
 
 
 def _claim(connection: Connection, batch: Batch, granted: Sequence[tuple[int, Reserve]]) -> set[UUID]:
@@ -303,7 +317,7 @@ def _write_granted(
     written = {row.id for row in insert_rows(connection, "llm_requests", rows, suffix=f"{IF_NEW} RETURNING id")}
     for place, item in granted:
         if item.row["id"] not in written:  # not won, or counted when the batch was applied before
-            _count(batch, place, -(item.amount or ZERO))
+            _count(batch, place, item, -1)
 
 
 def _granted_row(item: Reserve, keys: Sequence[UsageKey]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The one way a model is called: claimed, reserved, made, settled.
 
-The order of one call, each step durable before the next begins:
+The order of one call, each step durable before the next begins, once it is its turn (`rate_limits`):
 
 1. claim the call's key, write its row and reserve its worst case, in one transaction; or find the key
    answered (replay, nothing is paid), or claimed by somebody else (wait), or the budget without room;
@@ -20,6 +20,7 @@ import random
 import time
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -54,12 +55,15 @@ from tasks.ledger.operations import (
     Answered,
     ClaimedElsewhere,
     NoRoom,
+    NotAnswered,
+    OverUserLimit,
     Reserve,
     Reserved,
     Settle,
     Unfinished,
     UnpricedUnderBudget,
 )
+from tasks.ledger.rate_limits import CallTurn
 from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.scope import CallScope
 from tasks.ledger.search_cache import cache_row, search_key
@@ -124,6 +128,7 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
     Raises:
         BudgetExceeded: a budget has no room; nothing was spent.
         ConfigurationError: unknown model, wrong key, or no known price under a budget.
+        RateLimited: its turn under the limits of its user or model does not come in time; wait as long as it says.
         RetriesExhausted: the provider failed as often as the policy allows.
         BadInput: the provider found the request wrong, or a name cannot be stored.
     """
@@ -131,8 +136,11 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
     is_search = isinstance(call, SearchCall)
     model = ledger.providers.web.describe(call.model) if is_search else await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
-    async with ledger.flights.turn(flight.key):
-        return await flight.answer()
+    with ledger.telemetry.observe(kind_of(call), call, model, scope) as observation:
+        async with ledger.flights.turn(flight.key):
+            outcome = await flight.answer()
+        observation.note(outcome)
+        return outcome
 
 
 async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEstimate:
@@ -171,46 +179,55 @@ class _Flight:
         policy = RetryPolicy(settings.retry_attempts, settings.retry_seconds)
         attempt = 1
         while True:
-            try:
-                return await self._attempt(attempt)
-            except (RateLimited, ProviderUnavailable, ProviderTimeout) as error:
-                pause = policy.pause(attempt, self._seconds_since_first_asked(), error)
-                if pause is None:
-                    raise RetriesExhausted(
-                        f"{self.call.model} failed {attempt} times, last: {error}", attempts=attempt, last=error.code
-                    ) from error
+            async with self.ledger.rate_limits.turn(
+                self.model, self.estimate, self.scope.user, attempt=attempt
+            ) as turn:
+                outcome = await turn.take(partial(self._reserve, attempt))
+                try:
+                    return await self._go_on(outcome, attempt, turn)
+                except (RateLimited, ProviderUnavailable, ProviderTimeout) as error:
+                    pause = policy.pause(attempt, self._seconds_since_first_asked(), error)
+                    if pause is None:
+                        raise RetriesExhausted(
+                            f"{self.call.model} failed {attempt} times, last: {error}",
+                            attempts=attempt,
+                            last=error.code,
+                        ) from error
             await asyncio.sleep(pause)
             attempt += 1
+
+    async def _go_on(self, outcome: Reserved | Answered | Unfinished, attempt: int, turn: CallTurn) -> CallOutcome:
+        """What the ledger said is acted upon: the answer it has is used, a job waited for, or the provider asked."""
+        run_id = self.scope.attempt.run_id if self.scope.attempt else None
+        while isinstance(outcome, Unfinished):
+            finished = await self._finish(outcome, turn)
+            if finished is not None and outcome.run_id == run_id:
+                return finished
+            following = await self._reserve(attempt)  # a new job, or the use of what another run's job answered
+            assert not isinstance(following, OverUserLimit | NotAnswered)
+            outcome = following
+        if isinstance(outcome, Answered):
+            return _replayed(outcome)
+        return await self._ask(self._settlement(outcome.request_id), turn)
 
     def _seconds_since_first_asked(self) -> float:
         """What the provider is given; time spent waiting for a turn or for a budget is not its fault."""
         return 0.0 if self.first_asked is None else time.monotonic() - self.first_asked
 
-    async def _attempt(self, attempt: int) -> CallOutcome:
-        async with self.ledger.flights.slot():
-            row = self._row(attempt)
-            outcome = await self._reserve(row)
-            while isinstance(outcome, Unfinished):
-                finished = await self._finish(outcome, row["id"])
-                if finished is not None and outcome.run_id == row["run_id"]:
-                    return finished
-                row = self._row(attempt)  # of a new job, or of the use of what another run's job answered
-                outcome = await self._reserve(row)
-            if isinstance(outcome, Answered):
-                reply = unpack_reply(outcome.reply)
-                return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
-            return await self._ask(self._settlement(outcome.request_id))
-
-    async def _finish(self, unfinished: Unfinished, claim_id: UUID) -> CallOutcome | None:
+    async def _finish(self, unfinished: Unfinished, turn: CallTurn) -> CallOutcome | None:
         """The earlier job is waited for and its row settled; None where it ended without an answer to wait for."""
-        settlement = self._settlement(unfinished.request_id, claim_id=claim_id, job_id=unfinished.job_id)
+        claim_id, job_id = unfinished.claim_id, unfinished.job_id
+        settlement = self._settlement(unfinished.request_id, claim_id=claim_id, job_id=job_id)
         try:
-            return await self._ask(settlement)
+            return await self._ask(settlement, turn)
         except JobEnded:
             return None
 
-    async def _reserve(self, row: dict[str, Any]) -> Reserved | Answered | Unfinished:
+    async def _reserve(
+        self, attempt: int, *, user_limit: int | None = None, replay_only: bool = False
+    ) -> Reserved | Answered | Unfinished | OverUserLimit | NotAnswered:
         """The call is claimed and its worst case reserved, or its key has an answer or a job; waits for any."""
+        row = self._row(attempt)
         request = Reserve(
             row,
             self.estimate.usd,
@@ -219,13 +236,15 @@ class _Flight:
             attempt=self.scope.attempt,
             max_age=self.scope.max_age,
             queued=self.model.queued,
+            user_limit=user_limit,
+            replay_only=replay_only,
         )
         unheard = self._settlement(row["id"]).withdrawn
         pause = FIRST_POLL_SECONDS
         while True:
             outcome = await self.ledger.recorder.record(request, otherwise=unheard)
             match outcome:
-                case Reserved() | Answered() | Unfinished():
+                case Reserved() | Answered() | Unfinished() | OverUserLimit() | NotAnswered():
                     return outcome
                 case NoRoom(may_fit_later=False):
                     raise _refusal(outcome, self.estimate)
@@ -240,18 +259,21 @@ class _Flight:
             await self.ledger.flights.settlement(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 1.6, LONGEST_POLL_SECONDS)
 
-    async def _ask(self, settlement: Settlement) -> CallOutcome:
+    async def _ask(self, settlement: Settlement, turn: CallTurn) -> CallOutcome:
         """The provider is called once and the outcome settled, whatever it is."""
         began = time.monotonic()
         self.first_asked = self.first_asked or began
         try:
             reply = await self._call_provider(settlement.exchange)
         except HeadraceError as error:
+            if isinstance(error, RateLimited):
+                turn.note_refusal(error)
             await self._settle(settlement.failure(error, began), settlement, began)
             raise
         except BaseException as error:  # cancelled, or a defect: the provider may have been asked
             self.ledger.recorder.record_soon(settlement.failure(error, began))
             raise
+        turn.note_answer(reply.usage)
         settle = settlement.success(reply, began)
         if isinstance(self.call, SearchCall):
             settle = replace(
@@ -310,6 +332,11 @@ class _Flight:
 
 def _usd(amount: Decimal) -> str:
     return f"${amount.normalize():f}"
+
+
+def _replayed(outcome: Answered) -> CallOutcome:
+    reply = unpack_reply(outcome.reply)
+    return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
 
 
 def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:

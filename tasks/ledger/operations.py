@@ -58,11 +58,13 @@ class Unfinished:
     Attributes:
         request_id: row of the earlier request.
         run_id: the run it belongs to.
+        claim_id: under which the key is claimed now.
     """
 
     request_id: UUID
     job_id: str
     run_id: UUID | None
+    claim_id: UUID
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,21 @@ class UnpricedUnderBudget:
     key: UsageKey
 
 
-ReserveOutcome = Reserved | Answered | Unfinished | ClaimedElsewhere | NoRoom | UnpricedUnderBudget
+@dataclass(frozen=True)
+class OverUserLimit:
+    """The user has made as many requests in the last minute as they may; one more can be made in `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotAnswered:
+    """The key has no answer to replay; nothing was written."""
+
+
+ReserveOutcome = (
+    Reserved | Answered | Unfinished | ClaimedElsewhere | NoRoom | UnpricedUnderBudget | OverUserLimit | NotAnswered
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,8 @@ class Reserve:
         unpriced_allowed: call it even where a limit is set and no price is known.
         max_age: an answer given longer ago is none.
         queued: calls of the model are jobs, of which an earlier one may be unfinished.
+        user_limit: requests that its user may make in any minute; None where this one is not counted.
+        replay_only: write nothing but a replay.
     """
 
     row: Mapping[str, Any]
@@ -118,6 +136,8 @@ class Reserve:
     attempt: Attempt | None = None
     max_age: timedelta | None = None
     queued: bool = False
+    user_limit: int | None = None
+    replay_only: bool = False
 
     @property
     def key(self) -> str:
@@ -128,6 +148,11 @@ class Reserve:
     def is_search(self) -> bool:
         """True for a search, whose answer stands only as long as `web_search_cache` has it."""
         return bool(self.row["kind"] == "search")
+
+    @property
+    def user(self) -> str:
+        """Whose call it is."""
+        return str(self.row["user_id"])
 
     @property
     def is_local(self) -> bool:

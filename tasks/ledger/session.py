@@ -13,11 +13,14 @@ from weakref import WeakKeyDictionary
 from blocks.database import create_async_database, create_database, migrate, normal_url, require_current_schema
 from blocks.database import schema_revision as read_revision
 from blocks.settings import get_settings
+from blocks.telemetry import set_up_telemetry
 from schemas.settings import Settings
 from schemas.tables.base import SCHEMA_REVISION
 from tasks.ledger.budgets import zone
 from tasks.ledger.flights import Flights
+from tasks.ledger.rate_limits import RateLimits
 from tasks.ledger.recorder import Recorder
+from tasks.ledger.telemetry import Observer, Telemetry
 from tasks.ledger.workers import Worker
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ class Ledger:
         worker: this process, whose lease covers what it holds.
         providers: the models' endpoints.
         flights: calls of this process in flight, by key.
+        rate_limits: when a call may be made.
+        telemetry: who observes calls.
         attempts: attempts at runs that go on here.
         begun: runs by flow, subject and variant, for each Prefect flow run that this process took part in.
     """
@@ -50,6 +55,8 @@ class Ledger:
             engine, lease_seconds=settings.lease_seconds, renewal_seconds=settings.lease_renewal_seconds
         )
         self.flights = Flights(settings.parallel_calls)
+        self.rate_limits = RateLimits(settings, self.flights)
+        self.telemetry = Telemetry()
         self.attempts: set[UUID] = set()
         self.begun: dict[UUID, dict[tuple[str, str, str], UUID]] = {}
 
@@ -137,6 +144,8 @@ async def _enter(settings: Settings, resources: AsyncExitStack) -> Ledger:
     resources.push_async_callback(engine.dispose)
     providers = await resources.enter_async_context(Providers(settings, stack))
     ledger = Ledger(settings, engine, providers)
+    if await asyncio.to_thread(set_up_telemetry):
+        ledger.telemetry = Telemetry(Observer())
     await ledger.worker.start()
     resources.push_async_callback(ledger.worker.stop)
     resources.push_async_callback(ledger.recorder.close)

@@ -1,7 +1,7 @@
 """The ledger's one transaction: a batch of operations, applied.
 
-Rows are locked in a fixed order: runs, budget rows, requests, answers, searches; each kind sorted. Every
-operation may be applied twice, so that a batch whose commit was cut off by a lost connection is simply
+Rows are locked in a fixed order, each kind sorted: runs, budget rows, windows of users, requests, answers,
+searches. Every operation may be applied twice, so that a batch whose commit was cut off by a lost connection is simply
 applied again.
 """
 
@@ -13,11 +13,12 @@ from sqlalchemy import Connection
 
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import write_usage
-from tasks.ledger.call_writes import lock_budgets, reserve, settle
+from tasks.ledger.call_writes import lock_budgets, lock_user_windows, reserve, settle
 from tasks.ledger.job_writes import store_jobs
 from tasks.ledger.operations import Operation, Outcome
 from tasks.ledger.run_writes import begin_runs, begin_steps, end_runs, end_steps, refuse_the_superseded
 from tasks.ledger.search_cache import write_search_cache
+from tasks.ledger.user_windows import write_windows
 
 
 def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
@@ -27,11 +28,13 @@ def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list
     refuse_the_superseded(connection, batch)
     begin_steps(connection, batch)
     held = lock_budgets(connection, batch)
+    lock_user_windows(connection, batch)
     store_jobs(connection, batch)
     settle(connection, batch, held)
     reserve(connection, batch)
     write_search_cache(connection, batch)
     write_usage(connection, batch.usage)
+    write_windows(connection, batch.windows)
     end_steps(connection, batch)
     end_runs(connection, batch)
     return [batch.outcomes.get(place) for place in range(len(operations))]

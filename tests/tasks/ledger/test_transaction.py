@@ -330,7 +330,7 @@ def test_a_job_is_stored_once_and_an_ended_request_is_left_alone(database: Engin
 def test_an_unfinished_job_is_claimed_once_however_often_its_batch_is_applied(database: Engine, look: Look) -> None:
     earlier = unfinished(database, look)
     later = replace(reserve("a"), queued=True)
-    expected = Unfinished(earlier.row["id"], "job-1", None)
+    expected = Unfinished(earlier.row["id"], "job-1", None, claim_id=later.row["id"])
     assert apply(database, later, replace(reserve("a"), queued=True)) == [expected, ClaimedElsewhere(abandoned=False)]
     before = state(look)
     assert look(DAY) == [(0, 1)], "what the job may cost is counted already"

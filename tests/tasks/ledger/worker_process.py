@@ -109,3 +109,22 @@ async def run_steps(prompts: list[str], resume: str | None = None, model: str = 
         say({"run": str(run.id)})
         for prompt in prompts:
             await ask_step(prompt, model)
+
+
+async def ask_for(user: str, first: int, count: int) -> None:
+    """Asks `count` different questions for `user`, all at once; says how many ended how and the longest wait told."""
+    outcomes: Counter[str] = Counter()
+    told: list[float] = []
+
+    async def ask(number: int) -> None:
+        try:
+            await complete(f"Question {number:05d}?", model=MODEL, user=user)
+            outcomes["answered"] += 1
+        except HeadraceError as error:
+            outcomes[error.code] += 1
+            told.append(error.details["retry_after"])
+
+    async with open_ledger(), asyncio.TaskGroup() as tasks:
+        for number in range(first, first + count):
+            tasks.create_task(ask(number))
+    say({"outcomes": dict(outcomes), "told": told})

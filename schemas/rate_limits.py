@@ -1,0 +1,34 @@
+"""How fast a model may be called."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.settings import Settings
+
+
+class ModelLimits(BaseModel):
+    """Limits of one model for one process; None where none is set, which means no limit.
+
+    Attributes:
+        requests_per_minute: calls begun in any 60 seconds.
+        tokens_per_minute: tokens, read and written, of calls begun in any 60 seconds.
+        parallel_calls: calls in flight at the same time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    requests_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+    parallel_calls: int | None = Field(None, ge=1)
+
+
+def limits_of(model: str, settings: Settings) -> ModelLimits:
+    """The limits of `model`: those in the settings hold for every model that is not served by this machine."""
+    if model.startswith("local/"):
+        return ModelLimits()
+    return ModelLimits(
+        requests_per_minute=settings.model_requests_per_minute or None,
+        tokens_per_minute=settings.model_tokens_per_minute or None,
+        parallel_calls=settings.model_parallel_calls or None,
+    )

@@ -147,7 +147,7 @@ async def test_a_step_that_is_interrupted_is_recorded_as_failed(ledger: Ledger, 
     await began.wait()
     working.cancel()
     await asyncio.wait([working])
-    assert look(STEPS) == [("wait", "1", "failed", 1, None, {"code": "internal", "message": "CancelledError"})]
+    assert look(STEPS) == [("wait", "1", "failed", 1, None, {"code": "cancelled", "message": "interrupted"})]
 
 
 async def test_calls_of_a_step_name_it_and_its_purpose(ledger: Ledger, look: Look) -> None:

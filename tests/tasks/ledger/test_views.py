@@ -119,7 +119,7 @@ async def test_costs_are_those_of_every_call_that_was_paid_or_may_have_been(ledg
     answer = await complete("Why?", model=MODEL, project="p", purpose="generate")
     await complete("Why?", model=MODEL, project="p", purpose="generate")  # a replay costs nothing and is no row
     rows = look("SELECT id, model, step, cost_usd, tokens_used, project FROM cost_tracking ORDER BY id")
-    worst = look("SELECT reserved_usd FROM llm_requests LIMIT 1")[0].reserved_usd
+    worst = look("SELECT reserved_usd FROM llm_requests ORDER BY id LIMIT 1")[0].reserved_usd
     assert [row[1:] for row in rows] == [
         (MODEL, "generate", 0, 0, "p"),
         (MODEL, "generate", round(worst, 6), 0, "p"),

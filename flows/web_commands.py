@@ -103,7 +103,7 @@ def cache(*, clean: Annotated[bool, Parameter(negative="")] = False, project: st
         Only searches of this project; of all when not given.
     """
     from flows.web_presentation import show_statistics
-    from tasks.ledger.search_statistics import clean_search_cache, search_statistics
+    from tasks.ledger.search_usage import clean_search_cache, search_statistics
 
     cleaned = asyncio.run(clean_search_cache()) if clean else None
     return show_statistics(asyncio.run(search_statistics(project or None)), cleaned, as_json=json)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flows.presentation import console, money, table, write_json
 from schemas.calls import WebResult
-from tasks.ledger.search_statistics import ProviderSearches, SearchStatistics
+from tasks.ledger.search_usage import ProviderSearches, SearchStatistics
 from tasks.ledger.searches import WebSearch
 from tasks.ledger.subject_searches import SubjectSearch
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.ledger.feedback import give_feedback
     from tasks.ledger.isolation import as_user
     from tasks.ledger.requests import get_request, list_requests
-    from tasks.ledger.search_statistics import search_statistics
+    from tasks.ledger.search_usage import search_statistics
     from tasks.ledger.searches import search_web
     from tasks.ledger.session import open_ledger
     from tasks.ledger.subject_searches import (
@@ -53,7 +53,7 @@ _HOMES = {
     "search_fund_prospectus": "subject_searches",
     "search_legislation": "subject_searches",
     "search_retirement_rules": "subject_searches",
-    "search_statistics": "search_statistics",
+    "search_statistics": "search_usage",
     "search_tax_rules": "subject_searches",
     "search_web": "searches",
 }

@@ -17,7 +17,7 @@ from schemas.settings import Settings
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.search_cache import normal_query
-from tasks.ledger.search_statistics import clean_search_cache, search_statistics
+from tasks.ledger.search_usage import clean_search_cache, search_statistics
 from tasks.ledger.searches import normal_domains, parse_recency, search_web
 from tasks.ledger.session import Ledger, open_ledger
 from tests.conftest import Environment

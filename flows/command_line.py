@@ -19,6 +19,8 @@ from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
 
+from flows.cost_commands import budget, costs
+from flows.options import Json
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -38,15 +40,14 @@ app = App(
     suppress_keyboard_interrupt=False,  # `run_command` says what was interrupted
 )
 database = App(name="db", help="The ledger's database.")
-budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
+app.command(costs)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
 Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
 
@@ -208,41 +209,6 @@ def runs(run: UUID | None = None, *, limit: int = 20, json: Json = False) -> int
     if run is None:
         return show_runs(_run(list_runs(limit=limit)), as_json=json)
     return show_run(_run(read_run_detail(run)), as_json=json)
-
-
-@budget.command(name="set")
-def budget_set(
-    *,
-    project: str = "",
-    user: str = "",
-    day: str | None = None,
-    month: str | None = None,
-    json: Json = False,
-) -> int:
-    """Set what a project or user may spend; `none` takes a limit away.
-
-    Parameters
-    ----------
-    project
-        Project the limits are for; HEADRACE_PROJECT when neither this nor a user is given.
-    day
-        US dollars a day, or `none`.
-    month
-        US dollars a month, or `none`.
-    """
-    from flows.presentation import show_budgets
-    from tasks.ledger.limits import set_budgets
-
-    return show_budgets(_run(set_budgets(project=project, user=user, day=day, month=month)), as_json=json)
-
-
-@budget.command(name="show")
-def budget_show(*, json: Json = False) -> int:
-    """The limits that are set and what is used of them."""
-    from flows.presentation import show_budgets
-    from tasks.ledger.limits import list_budgets
-
-    return show_budgets(_run(list_budgets()), as_json=json)
 
 
 @database.command

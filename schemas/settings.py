@@ -6,6 +6,7 @@ Environment first (prefix `HEADRACE_`, `.env` read), then the Prefect block save
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,6 +52,8 @@ class Settings(BaseSettings):
     allow_unpriced: Annotated[frozenset[str], NoDecode] = frozenset()
     """Models that may be called under a budget although no price is known; comma-separated."""
     budget_timezone: str = "UTC"
+    run_budget_usd: Decimal | None = Field(None, ge=0, lt=10**9)
+    """What each new run may spend, in US dollars; no limit when not set."""
 
     call_timeout_seconds: float = Field(600.0, gt=0)
     retry_attempts: int = Field(5, ge=1)

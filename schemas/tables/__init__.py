@@ -5,6 +5,7 @@ from schemas.tables.bills import Bill, BillAnalysis, BillSection
 from schemas.tables.ledger import (
     Answer,
     Budget,
+    BudgetAlert,
     BudgetUsage,
     LlmBody,
     LlmRequest,
@@ -22,6 +23,7 @@ __all__ = [
     "BillAnalysis",
     "BillSection",
     "Budget",
+    "BudgetAlert",
     "BudgetUsage",
     "LlmBody",
     "LlmRequest",

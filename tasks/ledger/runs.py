@@ -160,7 +160,8 @@ async def _create(ledger: Ledger, request: RunRequest) -> Run:
         "nonce": nonce,
         "attempt_id": attempt.id,
     }
-    await ledger.recorder.record(BeginRun(row, _attempt_row(ledger, attempt, request.prefect_flow_run_id), attempt))
+    begin = _attempt_row(ledger, attempt, request.prefect_flow_run_id)
+    await ledger.recorder.record(BeginRun(row, begin, attempt, ledger.settings.run_budget_usd))
     ledger.attempts.add(attempt.id)
     if request.prefect_flow_run_id in ledger.begun:
         ledger.begun[request.prefect_flow_run_id][request.flow, request.subject, request.variant] = attempt.run_id

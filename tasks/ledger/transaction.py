@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from tasks.ledger.alerts import BudgetAlert
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import write_usage
 from tasks.ledger.call_writes import lock_budgets, reserve, settle
@@ -18,8 +19,14 @@ from tasks.ledger.operations import Operation, Outcome
 from tasks.ledger.run_writes import begin_runs, begin_steps, end_runs, end_steps, refuse_the_superseded
 
 
-def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
-    """All of `operations` are written in the transaction of `connection`; one outcome each, in order."""
+def apply_batch(
+    connection: Connection, operations: Sequence[Operation], alerts: list[BudgetAlert] | None = None
+) -> list[Outcome]:
+    """All of `operations` are written in the transaction of `connection`; one outcome each, in order.
+
+    Args:
+        alerts: takes what is to be announced once the transaction is committed.
+    """
     batch = Batch(operations)
     begin_runs(connection, batch)
     refuse_the_superseded(connection, batch)
@@ -27,7 +34,9 @@ def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list
     held = lock_budgets(connection, batch)
     settle(connection, batch, held)
     reserve(connection, batch)
-    write_usage(connection, batch.usage)
+    reached = write_usage(connection, batch.usage)
+    if alerts is not None:
+        alerts.extend(reached)
     end_steps(connection, batch)
     end_runs(connection, batch)
     return [batch.outcomes.get(place) for place in range(len(operations))]

@@ -40,6 +40,8 @@ def budget_set(
     ----------
     project
         Project the limits are for; HEADRACE_PROJECT when no user and no run is given.
+    user
+        User the limits are for.
     run
         Run the limits are for; HEADRACE_RUN_BUDGET_USD limits every new run.
     day
@@ -79,7 +81,7 @@ def costs(
     by: Annotated[list[Dimension], Parameter(negative="")] = DIMENSIONS,
     project: str | None = None,
     user: str | None = None,
-    csv: str = "",
+    csv: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     rebuild: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:

@@ -85,11 +85,8 @@ async def test_a_rebuild_amid_calls_finds_nothing_to_put_right_and_breaks_nothin
     assert (await rebuild_usage()).differences == ()
 
 
-@cheap
-async def test_what_was_answered_without_a_known_cost_keeps_its_worst_case(
-    ledger: Ledger, look: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tasks.ledger.settlement.price", lambda *_: None)
+@pytest.mark.scripted(respond=lambda _: Reply("yes", usage={"prompt_tokens": 2**40, "completion_tokens": 1}))
+async def test_what_was_answered_without_a_credible_usage_keeps_its_worst_case(ledger: Ledger, look: Look) -> None:
     await ask(0)
     (row,) = look("SELECT cost_usd, reserved_usd FROM llm_requests")
     assert row.cost_usd is None

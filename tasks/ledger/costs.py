@@ -6,14 +6,15 @@ was reserved for it. A call without either is unpriced: it is counted, and its c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from blocks.database import database_errors
 from schemas.errors import BadInput
@@ -122,7 +123,7 @@ class _Selection:
     user: str | None
 
     def parameters(self) -> dict[str, Any]:
-        """For `_LINES`; the midnights that begin each day and the one that ends the last."""
+        """For `_lines_by`; the midnights that begin each day and the one that ends the last."""
         days = (self.until - self.since).days + 1
         named = zone(self.timezone)
         midnights = [datetime.combine(self.since + n * ONE_DAY, time.min, named) for n in range(days + 1)]
@@ -135,47 +136,72 @@ class _Selection:
         }
 
 
-# One pass over the rows makes few sums, of which each dimension is then a sum. An id is made before its row, perhaps
-# long before, and by another clock: a day of slack still spares the other months.
-_LINES = text("""
-    WITH alike AS MATERIALIZED (
-        SELECT width_bucket(created_at, CAST(:midnights AS timestamptz[])) AS day,
-               coalesce(answered_model, model) AS model, coalesce(purpose, kind) AS step, project, user_id, provider,
-               status AS outcome, count(*) AS calls,
-               count(*) FILTER (WHERE cost_usd IS NULL AND reserved_usd IS NULL) AS unpriced,
-               sum(coalesce(cost_usd, reserved_usd)) AS usd,
-               sum(reserved_usd) FILTER (WHERE cost_usd IS NULL) AS at_worst_usd,
-               sum(saved_usd) AS saved_usd, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
-        FROM llm_requests
-        WHERE id >= lowest_id_at(CAST(:begin AS timestamptz) - interval '1 day')
-          AND id < lowest_id_at(CAST(:end AS timestamptz) + interval '1 day')
-          AND created_at >= :begin AND created_at < :end
-          AND (CAST(:project AS text) IS NULL OR project = :project)
-          AND (CAST(:user AS text) IS NULL OR user_id = :user)
-        GROUP BY 1, 2, 3, 4, 5, 6, 7
-    )
-    SELECT CASE 0 WHEN grouping(day) THEN 'day' WHEN grouping(model) THEN 'model' WHEN grouping(step) THEN 'step'
-                  WHEN grouping(project) THEN 'project' WHEN grouping(user_id) THEN 'user'
-                  WHEN grouping(provider) THEN 'provider' WHEN grouping(outcome) THEN 'outcome' END AS dimension,
-           coalesce(CAST(day AS text), model, step, project, user_id, provider, outcome) AS key,
-           sum(calls) FILTER (WHERE outcome <> 'replayed') AS calls,
-           sum(usd) FILTER (WHERE outcome NOT IN ('replayed', 'reserved')) AS spent_usd,
-           sum(at_worst_usd) FILTER (WHERE outcome NOT IN ('replayed', 'reserved')) AS at_worst_usd,
-           sum(unpriced) FILTER (WHERE outcome NOT IN ('replayed', 'reserved')) AS unpriced_calls,
-           sum(calls) FILTER (WHERE outcome = 'failed') AS failed_calls,
-           sum(usd) FILTER (WHERE outcome = 'failed') AS failed_usd,
-           sum(calls) FILTER (WHERE outcome = 'unknown') AS unknown_calls,
-           sum(usd) FILTER (WHERE outcome = 'unknown') AS unknown_usd,
-           sum(calls) FILTER (WHERE outcome = 'reserved') AS open_calls,
-           sum(usd) FILTER (WHERE outcome = 'reserved') AS open_usd,
-           sum(calls) FILTER (WHERE outcome = 'replayed') AS replays,
-           sum(saved_usd) FILTER (WHERE outcome = 'replayed') AS saved_usd,
-           sum(input_tokens) FILTER (WHERE outcome <> 'replayed') AS input_tokens,
-           sum(output_tokens) FILTER (WHERE outcome <> 'replayed') AS output_tokens
+_COLUMNS: Mapping[Dimension, str] = {
+    "model": "coalesce(answered_model, model)",
+    "step": "coalesce(purpose, kind)",
+    "project": "project",
+    "user": "user_id",
+    "provider": "provider",
+    "day": "width_bucket(created_at, CAST(:midnights AS timestamptz[]))",
+    "outcome": "status",
+}
+
+
+# An id is made before its row, perhaps long before, and by another clock: a day of slack still spares other months.
+_ALIKE = """
+    SELECT {columns}, status,
+           count(*) AS calls,
+           count(*) FILTER (WHERE cost_usd IS NULL AND reserved_usd IS NULL) AS unpriced,
+           sum(coalesce(cost_usd, reserved_usd)) AS usd,
+           sum(reserved_usd) FILTER (WHERE cost_usd IS NULL) AS at_worst_usd,
+           sum(saved_usd) AS saved_usd, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+    FROM llm_requests
+    WHERE id >= lowest_id_at(CAST(:begin AS timestamptz) - interval '1 day')
+      AND id < lowest_id_at(CAST(:end AS timestamptz) + interval '1 day')
+      AND created_at >= :begin AND created_at < :end AND cardinality(CAST(:midnights AS timestamptz[])) > 0
+      AND (CAST(:project AS text) IS NULL OR project = :project)
+      AND (CAST(:user AS text) IS NULL OR user_id = :user)
+    GROUP BY {names}, status
+"""
+_LINES = """
+    WITH alike AS MATERIALIZED ({alike})
+    SELECT CASE 0 {dimensions} END AS dimension, coalesce({keys}) AS key,
+           sum(calls) FILTER (WHERE status <> 'replayed') AS calls,
+           sum(usd) FILTER (WHERE status NOT IN ('replayed', 'reserved')) AS spent_usd,
+           sum(at_worst_usd) FILTER (WHERE status NOT IN ('replayed', 'reserved')) AS at_worst_usd,
+           sum(unpriced) FILTER (WHERE status NOT IN ('replayed', 'reserved')) AS unpriced_calls,
+           sum(calls) FILTER (WHERE status = 'failed') AS failed_calls,
+           sum(usd) FILTER (WHERE status = 'failed') AS failed_usd,
+           sum(calls) FILTER (WHERE status = 'unknown') AS unknown_calls,
+           sum(usd) FILTER (WHERE status = 'unknown') AS unknown_usd,
+           sum(calls) FILTER (WHERE status = 'reserved') AS open_calls,
+           sum(usd) FILTER (WHERE status = 'reserved') AS open_usd,
+           sum(calls) FILTER (WHERE status = 'replayed') AS replays,
+           sum(saved_usd) FILTER (WHERE status = 'replayed') AS saved_usd,
+           sum(input_tokens) FILTER (WHERE status <> 'replayed') AS input_tokens,
+           sum(output_tokens) FILTER (WHERE status <> 'replayed') AS output_tokens
     FROM alike
-    GROUP BY GROUPING SETS ((), (day), (model), (step), (project), (user_id), (provider), (outcome))
+    GROUP BY GROUPING SETS ((), {sets})
     ORDER BY spent_usd DESC NULLS LAST, key
-""")
+"""
+
+
+@lru_cache
+def _lines_by(dimensions: frozenset[Dimension]) -> TextClause:
+    """SQL for the lines of `dimensions`, and of all calls together: one pass over the rows, then sums of its sums."""
+    listed = sorted(dimensions)
+    names = [f"by_{name}" for name in listed]
+    columns = ", ".join(f"{_COLUMNS[name]} AS by_{name}" for name in listed)
+    return text(
+        _LINES.format(
+            alike=_ALIKE.format(columns=columns, names=", ".join(names)),
+            dimensions=" ".join(f"WHEN grouping(by_{name}) THEN '{name}'" for name in listed),
+            keys=", ".join(f"CAST({name} AS text)" for name in names),
+            sets=", ".join(f"({name})" for name in names),
+        )
+    )
+
+
 _Lines = dict[str | None, list[CostLine]]
 
 
@@ -206,8 +232,8 @@ async def read_costs(
         month = _Selection(today.replace(day=1), today, timezone, project, user)
         with database_errors():
             async with ledger.engine.connect() as connection:
-                lines = await connection.run_sync(_read, chosen)
-                present = lines if chosen == month else await connection.run_sync(_read, month)
+                lines = await connection.run_sync(_read, chosen, by)
+                present = lines if chosen == month else await connection.run_sync(_read, month, ())
         states = await list_budgets(unset=True)
     by_day = {line.key: line for line in lines.get("day", [])}
     days = [first + n * ONE_DAY for n in range((last - first).days + 1)]
@@ -238,11 +264,18 @@ def _check_days(since: date | None, until: date | None, today: date) -> tuple[da
     return first, last
 
 
-def _read(connection: Connection, chosen: _Selection) -> _Lines:
-    """The lines of each dimension, and under None that of all calls."""
+def _read(connection: Connection, chosen: _Selection, by: Sequence[Dimension]) -> _Lines:
+    """The lines of each dimension of `by`, of days and outcomes, and under None that of all calls.
+
+    Users are read by themselves: there may be so many that sums by user and all the rest would not be few.
+    """
     found: _Lines = {}
-    for row in connection.execute(_LINES, chosen.parameters()).mappings():
-        found.setdefault(row["dimension"], []).append(_line(row, chosen.since))
+    together: frozenset[Dimension] = frozenset({"day", "outcome", *by})
+    for dimensions in (together - {"user"}, together & {"user"}):
+        if not dimensions:
+            continue
+        for row in connection.execute(_lines_by(dimensions), chosen.parameters()).mappings():
+            found.setdefault(row["dimension"], []).append(_line(row, chosen.since))
     if "day" in found:
         found["day"].sort(key=lambda line: line.key or "")
     return found

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from schemas.errors import BadInput
 from schemas.settings import Settings
 from tasks.ledger.calls import complete
-from tasks.ledger.costs import _LINES, CostLine, CostReport, Dimension, _Selection, read_costs
+from tasks.ledger.costs import CostLine, CostReport, Dimension, _lines_by, _Selection, read_costs
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.session import Ledger, open_ledger
 from tests.conftest import Environment
@@ -119,7 +119,9 @@ def test_other_months_are_not_read(database: Engine) -> None:
     today = datetime.now(UTC).date()
     parameters = _Selection(today, today, "UTC", None, None).parameters()
     with database.connect() as connection:
-        plan = "\n".join(connection.execute(text(f"EXPLAIN {_LINES.text}"), parameters).scalars())
+        plan = "\n".join(
+            connection.execute(text(f"EXPLAIN {_lines_by(frozenset({'day'})).text}"), parameters).scalars()
+        )
         partitions = "SELECT relname FROM pg_class WHERE relname ~ '^llm_requests_\\d+_\\d+$' ORDER BY 1"
         months = list(connection.execute(text(partitions)).scalars())
     read = [month for month in months if f"on {month} " in plan]

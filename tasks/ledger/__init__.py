@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasks.ledger.alerts import on_budget_alert
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
+    from tasks.ledger.costs import read_costs
     from tasks.ledger.requests import get_request, list_requests
     from tasks.ledger.session import open_ledger
 
@@ -19,7 +21,9 @@ __all__ = [
     "estimate_cost",
     "get_request",
     "list_requests",
+    "on_budget_alert",
     "open_ledger",
+    "read_costs",
 ]
 
 _HOMES = {
@@ -29,7 +33,9 @@ _HOMES = {
     "estimate_cost": "calls",
     "get_request": "requests",
     "list_requests": "requests",
+    "on_budget_alert": "alerts",
     "open_ledger": "session",
+    "read_costs": "costs",
 }
 
 

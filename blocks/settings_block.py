@@ -39,6 +39,7 @@ class HeadraceSettings(Block):
     allow_unpriced: str = Field(
         "", description="Models that may be called under a budget although no price is known; comma-separated"
     )
+    run_budget_usd: str = Field("", title="Run budget, USD", description="What each new run may spend, in US dollars")
     budget_timezone: str = Field("", description="Where the days of a budget begin, e.g. Europe/Berlin")
     retry_attempts: int | None = Field(None, ge=1, description="Tries of one call, at most")
     retry_seconds: float | None = Field(None, ge=0, description="Seconds that one call may wait and retry, at most")

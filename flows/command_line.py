@@ -20,6 +20,7 @@ from uuid import UUID
 from cyclopts import App, CycloptsError, Parameter
 
 from flows.command_options import AtLeastOne, Bare, Fresh, Json
+from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from schemas.errors import BadInput, HeadraceError
@@ -42,9 +43,9 @@ app = App(
     version=_version,
     suppress_keyboard_interrupt=False,  # `run_command` says what was interrupted
 )
-budget = App(name="budget", help="Limits on what may be spent.")
 app.command(database)
 app.command(budget)
+app.command(costs)
 app.command("flows.web_commands:web", name="web")
 app.command(generate_insight)
 app.command(feedback)
@@ -221,41 +222,6 @@ def runs(run: UUID | None = None, *, limit: AtLeastOne = 20, json: Json = False)
     if run is None:
         return show_runs(_run(list_runs(limit=limit)), as_json=json)
     return show_run(_run(read_run_detail(run)), as_json=json)
-
-
-@budget.command(name="set")
-def budget_set(
-    *,
-    project: str = "",
-    user: str = "",
-    day: str | None = None,
-    month: str | None = None,
-    json: Json = False,
-) -> int:
-    """Set what a project or user may spend; `none` takes a limit away.
-
-    Parameters
-    ----------
-    project
-        Project the limits are for; HEADRACE_PROJECT when neither this nor a user is given.
-    day
-        US dollars a day, or `none`.
-    month
-        US dollars a month, or `none`.
-    """
-    from flows.presentation import show_budgets
-    from tasks.ledger.limits import set_budgets
-
-    return show_budgets(_run(set_budgets(project=project, user=user, day=day, month=month)), as_json=json)
-
-
-@budget.command(name="show")
-def budget_show(*, json: Json = False) -> int:
-    """The limits that are set and what is used of them."""
-    from flows.presentation import show_budgets
-    from tasks.ledger.limits import list_budgets
-
-    return show_budgets(_run(list_budgets()), as_json=json)
 
 
 @app.command

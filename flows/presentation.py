@@ -30,6 +30,7 @@ PIPE_WIDTH = 240
 """Columns of output that no terminal shows: wide enough for a table to keep a row on a line."""
 
 
+SMALLEST_SHOWN = Decimal("0.000001")
 NEVER_WRAPPED = ("step", "status", "cost", "started (UTC)")
 ID_WIDTH = 36
 """Characters of a run's id, which is never broken: it is there to be copied."""
@@ -62,6 +63,8 @@ def money(amount: Decimal | None) -> str:
     """US dollars for people: unknown is said, a free call is 0."""
     if amount is None:
         return "unknown"
+    if 0 < amount < SMALLEST_SHOWN:
+        return f"<${SMALLEST_SHOWN}"
     return "$0" if amount == 0 else f"${amount:.6f}".rstrip("0").rstrip(".")
 
 
@@ -293,16 +296,35 @@ def show_budgets(states: Sequence[BudgetState], *, as_json: bool) -> int:
     if as_json:
         write_json(_Listing(rows=_rows(states)))
         return 0
-    if not states:
+    if not any(state.limit_usd is not None for state in states):
         console().print("No budget is set: nothing limits what may be spent. Set one with `headrace budget set`.")
-        return 0
-    rows = [
-        (f"{state.scope_kind} {state.scope_id}", state.period, f"{state.period_start:%F}", money(state.limit_usd),
-         money(state.spent_usd), money(state.reserved_usd))
-        for state in states
-    ]  # fmt: skip
-    console().print(table("Budgets", ("scope", "period", "since", "limit", "spent", "reserved"), rows))
+    if states:
+        console().print(budget_table("Budgets", states))
     return 0
+
+
+def budget_table(title: str, states: Sequence[BudgetState]) -> Table:
+    """A line for each period; a limit that is not set is said not to be."""
+    rows = [
+        (
+            f"{state.scope_kind} {state.scope_id}",
+            state.period,
+            "the beginning" if state.period == "total" else f"{state.period_start:%F}",
+            "not set" if state.limit_usd is None else money(state.limit_usd),
+            _soft_limit(state),
+            money(state.spent_usd),
+            money(state.reserved_usd),
+        )
+        for state in states
+    ]
+    return table(title, ("scope", "period", "since", "limit", "warn at", "spent", "reserved"), rows)
+
+
+def _soft_limit(state: BudgetState) -> str:
+    if state.warn_usd is None:
+        return "not set"
+    said = f" (reached {state.warned_at:%F %R} UTC)" if state.warned_at else ""
+    return f"{money(state.warn_usd)}{said}"
 
 
 class Finding(BaseModel):

@@ -70,6 +70,8 @@ class Settings(RunPodSettings):
     """US cents a day for the insights of project `lexybrain`; None leaves the budget of that project as it is set."""
     answer_ttl_minutes: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(default_factory=dict)
     """Minutes for which stored answers are used, by purpose (`radar=60,review=0`); others however old they are."""
+    run_budget_usd: Decimal | None = Field(None, ge=0, lt=10**9)
+    """What each new run may spend, in US dollars; no limit when not set."""
 
     call_timeout_seconds: float = Field(600.0, gt=0)
     retry_attempts: int = Field(5, ge=1)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from blocks.providers.former_prices import FORMER_ROWS
 from blocks.providers.off_peak import Window, windows_of
 
 PRICED_MODES = frozenset({"chat", "completion", "responses", "embedding"})
@@ -107,7 +108,7 @@ def _same_provider(listed: str, provider: str) -> bool:
 def _table() -> dict[str, dict[str, Any]]:
     with table_path().open(encoding="utf-8") as file:
         rows: dict[str, dict[str, Any]] = json.load(file, parse_float=Decimal)
-    return {name: _kept(row) for name, row in rows.items() if row.get("mode") in PRICED_MODES}
+    return {name: _kept(row) for name, row in {**FORMER_ROWS, **rows}.items() if row.get("mode") in PRICED_MODES}
 
 
 def table_path() -> Path:

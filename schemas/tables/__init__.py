@@ -6,6 +6,7 @@ from schemas.tables.feedback import Feedback
 from schemas.tables.ledger import (
     Answer,
     Budget,
+    BudgetAlert,
     BudgetUsage,
     LlmBody,
     LlmRequest,
@@ -25,6 +26,7 @@ __all__ = [
     "BillAnalysis",
     "BillSection",
     "Budget",
+    "BudgetAlert",
     "BudgetUsage",
     "Feedback",
     "LlmBody",

@@ -173,6 +173,8 @@ class LlmRequest(Base):
     reserved_usd: Mapped[Decimal | None]
     cost_usd: Mapped[Decimal | None]
     """NULL where it is not known; 0 only where the call was free."""
+    saved_usd: Mapped[Decimal | None]
+    """Of a replay: what the answer had cost; NULL where that is not known."""
     cost_source: Mapped[str]
     budget_scopes: Mapped[list[Any]] = mapped_column(server_default="[]")
     """The `budget_usage` rows that hold the reservation; settlement goes to the same rows."""
@@ -203,19 +205,23 @@ class LlmBody(Base):
 
 
 class Budget(Base):
-    """A limit on what a project, user or run may spend in a period; no row means no limit is set."""
+    """Limits on what a project, user or run may spend in a period; no row means no limit is set."""
 
     __tablename__ = "budgets"
     __table_args__ = (
         one_of("scope_kind", "project", "user", "run"),
         one_of("period", "day", "month", "total"),
         CheckConstraint("limit_usd >= 0", name="limit_not_negative"),
+        CheckConstraint("warn_usd >= 0", name="warn_not_negative"),
     )
 
     scope_kind: Mapped[str] = mapped_column(primary_key=True)
     scope_id: Mapped[str] = mapped_column(primary_key=True)
     period: Mapped[str] = mapped_column(primary_key=True)
-    limit_usd: Mapped[Decimal]
+    limit_usd: Mapped[Decimal | None]
+    """Hard: what does not fit is refused; NULL where nothing is."""
+    warn_usd: Mapped[Decimal | None]
+    """Soft: once so much is spent, that is said, once a period."""
     updated_at: Mapped[CreatedAt]
 
 
@@ -239,3 +245,18 @@ class RateWindow(Base):
 
     user_id: Mapped[str] = mapped_column(primary_key=True)
     admitted: Mapped[list[datetime]] = mapped_column(ARRAY(DateTime(timezone=True)), server_default="{}")
+
+
+class BudgetAlert(Base):
+    """A soft limit that was reached, once a period and amount; kept, so that any channel can tell of it later."""
+
+    __tablename__ = "budget_alerts"
+
+    scope_kind: Mapped[str] = mapped_column(primary_key=True)
+    scope_id: Mapped[str] = mapped_column(primary_key=True)
+    period: Mapped[str] = mapped_column(primary_key=True)
+    period_start: Mapped[date] = mapped_column(primary_key=True)
+    warn_usd: Mapped[Decimal] = mapped_column(primary_key=True)
+    spent_usd: Mapped[Decimal]
+    """What was spent when it was reached."""
+    alerted_at: Mapped[CreatedAt]

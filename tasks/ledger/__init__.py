@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasks.ledger.alerts import on_budget_alert
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
+    from tasks.ledger.costs import read_costs
     from tasks.ledger.feedback import give_feedback
     from tasks.ledger.isolation import as_user
     from tasks.ledger.requests import get_request, list_requests
@@ -31,7 +33,9 @@ __all__ = [
     "get_request",
     "give_feedback",
     "list_requests",
+    "on_budget_alert",
     "open_ledger",
+    "read_costs",
     "search_fund_prospectus",
     "search_legislation",
     "search_retirement_rules",
@@ -49,6 +53,7 @@ _HOMES = {
     "get_request": "requests",
     "give_feedback": "feedback",
     "list_requests": "requests",
+    "on_budget_alert": "alerts",
     "open_ledger": "session",
     "search_fund_prospectus": "subject_searches",
     "search_legislation": "subject_searches",
@@ -56,6 +61,7 @@ _HOMES = {
     "search_statistics": "search_usage",
     "search_tax_rules": "subject_searches",
     "search_web": "searches",
+    "read_costs": "costs",
 }
 
 

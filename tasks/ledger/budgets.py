@@ -17,9 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
 
 from schemas.errors import ConfigurationError
+from tasks.ledger.alerts import BudgetAlert, record_alerts
 
 ScopeKind = Literal["project", "user", "run"]
 Period = Literal["day", "month", "total"]
+PERIODS: Mapping[str, tuple[Period, ...]] = {"project": ("day", "month"), "user": ("day", "month"), "run": ("total",)}
+"""What limits are for, by kind of scope."""
 ALL_TIME = date(1, 1, 1)
 ZERO = Decimal(0)
 MOST_USD = Decimal(10) ** 9
@@ -50,7 +53,13 @@ class UsageKey(NamedTuple):
 
 
 class BudgetState(BaseModel):
-    """A budget with what is used of it now; `limit_usd` is None where no limit is set."""
+    """A budget with what is used of it now; `limit_usd` and `warn_usd` are None where no such limit is set.
+
+    Attributes:
+        limit_usd: hard, what does not fit is refused.
+        warn_usd: soft, that it was reached is said once a period.
+        warned_at: when that was said in the present period.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,17 +68,20 @@ class BudgetState(BaseModel):
     period: Period
     period_start: date
     limit_usd: Decimal | None
+    warn_usd: Decimal | None = None
     reserved_usd: Decimal
     spent_usd: Decimal
+    warned_at: datetime | None = None
 
 
 @dataclass
 class Usage:
-    """Money of one period while its row is locked."""
+    """Money of one period while its row is locked; `warn_usd` is a soft limit that nobody was told of yet."""
 
     limit_usd: Decimal | None
     reserved_usd: Decimal
     spent_usd: Decimal
+    warn_usd: Decimal | None = None
 
     def fits(self, amount: Decimal) -> bool:
         """True when `amount` more can be reserved."""
@@ -78,6 +90,12 @@ class Usage:
     def could_fit(self, amount: Decimal) -> bool:
         """True when `amount` would fit if every open reservation came to nothing."""
         return self.limit_usd is None or self.spent_usd + amount <= self.limit_usd
+
+    def alert(self, key: UsageKey) -> BudgetAlert | None:
+        """What is to be said of this period, if it has come to that."""
+        if self.warn_usd is None or self.spent_usd < max(self.warn_usd, CENT_FRACTION):
+            return None
+        return BudgetAlert(**key._asdict(), warn_usd=self.warn_usd, spent_usd=self.spent_usd)
 
 
 @dataclass(frozen=True)
@@ -137,13 +155,13 @@ def period_start(period: str, now: datetime, timezone: str) -> date:
 def usage_keys(
     scopes: Iterable[tuple[str, str]], timezone: str, limits: Iterable[tuple[str, str, str]]
 ) -> tuple[UsageKey, ...]:
-    """The rows a call of these scopes (kind, id) is counted in: days and months always, others if limited.
+    """The rows a call of these scopes (kind, id) is counted in: `PERIODS` always, others if limited.
 
-    What is always counted is known when a limit is set in the middle of a period.
+    What is always counted is known when a limit is set in the middle of a period, or of a run.
     """
     now = datetime.now(UTC)
     mine = set(scopes)
-    counted = {(*scope, period) for scope in mine if scope[0] != "run" for period in ("day", "month")}
+    counted: set[tuple[str, str, str]] = {(*scope, period) for scope in mine for period in PERIODS[scope[0]]}
     counted |= {limit for limit in limits if limit[:2] in mine}
     return tuple(sorted(UsageKey(*scope, period_start(scope[2], now, timezone)) for scope in counted))
 
@@ -161,11 +179,15 @@ MAKE_USAGE = text("""
 """)
 
 LOCK_USAGE = text("""
-    SELECT scope_kind, scope_id, period, period_start, reserved_usd, spent_usd FROM budget_usage
+    SELECT scope_kind, scope_id, period, period_start, budget_usage.reserved_usd, budget_usage.spent_usd,
+           CASE WHEN budget_alerts.warn_usd IS NULL THEN budgets.warn_usd END AS warn_usd
+    FROM budget_usage
+    LEFT JOIN budgets USING (scope_kind, scope_id, period)
+    LEFT JOIN budget_alerts USING (scope_kind, scope_id, period, period_start, warn_usd)
     WHERE (scope_kind, scope_id, period, period_start) IN (SELECT * FROM
         unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[])))
     ORDER BY scope_kind, scope_id, period, period_start
-    FOR UPDATE
+    FOR UPDATE OF budget_usage
 """)
 
 WRITE_USAGE = text("""
@@ -187,15 +209,17 @@ def _columns(keys: Sequence[UsageKey]) -> dict[str, list[Any]]:
     }
 
 
-def read_limits(connection: Connection, scopes: Iterable[tuple[str, str]]) -> dict[tuple[str, str, str], Decimal]:
-    """The limits set for any of `scopes` (kind, id), by (kind, id, period)."""
+def read_limits(
+    connection: Connection, scopes: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str, str], Decimal | None]:
+    """The limits set for any of `scopes` (kind, id), by (kind, id, period); None where only a soft one is."""
     listed = sorted(set(scopes))
     rows = connection.execute(LIMITS, {"kinds": [kind for kind, _ in listed], "ids": [name for _, name in listed]})
     return {(row.scope_kind, row.scope_id, row.period): row.limit_usd for row in rows}
 
 
 def lock_usage(
-    connection: Connection, keys: Iterable[UsageKey], limits: Mapping[tuple[str, str, str], Decimal]
+    connection: Connection, keys: Iterable[UsageKey], limits: Mapping[tuple[str, str, str], Decimal | None]
 ) -> dict[UsageKey, Usage]:
     """The rows of `keys`, made where missing and locked in a fixed order until the transaction ends."""
     ordered = sorted(set(keys))
@@ -206,18 +230,22 @@ def lock_usage(
         connection.execute(MAKE_USAGE, _columns(ordered))
         found = connection.execute(LOCK_USAGE, _columns(ordered)).all()
     return {
-        UsageKey(*row[:4]): Usage(limits.get((row[0], row[1], row[2])), row.reserved_usd, row.spent_usd)
+        UsageKey(*row[:4]): Usage(limits.get((row[0], row[1], row[2])), row.reserved_usd, row.spent_usd, row.warn_usd)
         for row in found
     }
 
 
-def write_usage(connection: Connection, usage: dict[UsageKey, Usage]) -> None:
-    """What `usage` holds is on its rows, which the caller has locked."""
+def write_usage(connection: Connection, usage: dict[UsageKey, Usage]) -> list[BudgetAlert]:
+    """What `usage` holds is on its rows, which the caller has locked; returns the soft limits reached by it.
+
+    These are on record when the transaction is committed, and are to be announced then.
+    """
     if not usage:
-        return
+        return []
     keys = list(usage)
     money = {
         "reserved": [usage[key].reserved_usd for key in keys],
         "spent": [usage[key].spent_usd for key in keys],
     }
     connection.execute(WRITE_USAGE, _columns(keys) | money)
+    return record_alerts(connection, [alert for key in keys if (alert := usage[key].alert(key)) is not None])

@@ -203,7 +203,7 @@ def reserve(connection: Connection, batch: Batch) -> None:
 
 
 _STORED = text("""
-    SELECT llm_requests.id, answered_model, input_tokens, output_tokens, cost_source,
+    SELECT llm_requests.id, answered_model, input_tokens, output_tokens, cost_usd, cost_source,
            coalesce(latency_ms, 0) AS latency_ms, finish_reason, llm_bodies.reply
     FROM llm_requests JOIN llm_bodies ON llm_bodies.request_id = llm_requests.id
     WHERE llm_requests.id = ANY(:ids) AND llm_bodies.reply IS NOT NULL
@@ -254,6 +254,7 @@ def _replay_row(item: Reserve, answer: Any) -> dict[str, Any]:
         "input_tokens": answer.input_tokens,
         "output_tokens": answer.output_tokens,
         "cost_usd": ZERO,
+        "saved_usd": answer.cost_usd,
         "cost_source": answer.cost_source,
         "latency_ms": answer.latency_ms,
         "finish_reason": answer.finish_reason,

@@ -218,11 +218,12 @@ class EndStep:
 
 @dataclass(frozen=True)
 class BeginRun:
-    """The run and its first attempt are on record."""
+    """The run and its first attempt are on record, and what it may spend, if that is limited."""
 
     row: Mapping[str, Any]
     attempt_row: Mapping[str, Any]
     attempt: Attempt
+    limit_usd: Decimal | None = None
 
 
 @dataclass(frozen=True)

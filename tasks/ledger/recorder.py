@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from blocks.database import database_errors
 from schemas.errors import DatabaseUnavailable, HeadraceError
+from tasks.ledger.alerts import BudgetAlert, announce
 from tasks.ledger.operations import BeginStep, EndStep, Operation, Outcome, Reserve, Settle
 from tasks.ledger.transaction import apply_batch
 
@@ -142,14 +143,17 @@ class Recorder:
 
     async def _transact(self, operations: Sequence[Operation]) -> list[Outcome]:
         self.transactions += 1
+        alerts: list[BudgetAlert] = []
         with database_errors():
             connection = await self._connect()
             try:
                 async with connection.begin():
-                    return await connection.run_sync(apply_batch, operations)
+                    outcomes = await connection.run_sync(apply_batch, operations, alerts)
             except BaseException:
                 await self._disconnect()
                 raise
+        announce(alerts)
+        return outcomes
 
     async def _connect(self) -> AsyncConnection:
         """The recorder's own connection, kept, so that its statements stay prepared on it."""

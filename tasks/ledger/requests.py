@@ -9,7 +9,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
-from sqlalchemy.orm import aliased
 
 from blocks.database import database_errors
 from schemas.calls import CallKind, CostSource, RequestStatus
@@ -59,11 +58,7 @@ class RequestRecord(BaseModel):
     completed_at: datetime | None
 
 
-_ORIGINAL = aliased(LlmRequest)
-_SAVED = select(_ORIGINAL.cost_usd).where(_ORIGINAL.id == LlmRequest.replayed_from).scalar_subquery().label("saved_usd")
-_COLUMNS = [
-    _SAVED if name == "saved_usd" else LlmRequest.__table__.c[name].label(name) for name in RequestRecord.model_fields
-]
+_COLUMNS = [LlmRequest.__table__.c[name].label(name) for name in RequestRecord.model_fields]
 
 
 async def get_request(request_id: UUID) -> RequestRecord:

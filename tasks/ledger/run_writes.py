@@ -14,10 +14,16 @@ IF_NEW = "ON CONFLICT (id) DO NOTHING"
 
 
 def begin_runs(connection: Connection, batch: Batch) -> None:
-    """The runs that begin are on record, each with its first attempt."""
+    """The runs that begin are on record, each with its first attempt and its budget."""
     beginning = [item for _, item in batch.of(BeginRun)]
     insert_rows(connection, "runs", [item.row for item in beginning], suffix=IF_NEW)
     insert_rows(connection, "run_attempts", [item.attempt_row for item in beginning], suffix=IF_NEW)
+    budgets = [
+        {"scope_kind": "run", "scope_id": str(item.row["id"]), "period": "total", "limit_usd": item.limit_usd}
+        for item in beginning
+        if item.limit_usd is not None
+    ]
+    insert_rows(connection, "budgets", budgets, suffix="ON CONFLICT DO NOTHING")
 
 
 # A take-over locks the run FOR UPDATE, which this lock keeps out until the batch is committed.

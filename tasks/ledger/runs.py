@@ -170,7 +170,8 @@ async def _create(ledger: Ledger, request: RunRequest) -> Run:
         "nonce": nonce,
         "attempt_id": attempt.id,
     }
-    beginning = BeginRun(row, _attempt_row(ledger, attempt, request.prefect_flow_run_id), attempt)
+    attempt_row = _attempt_row(ledger, attempt, request.prefect_flow_run_id)
+    beginning = BeginRun(row, attempt_row, attempt, ledger.settings.run_budget_usd)
     unheard = EndRun({"id": attempt.run_id, "status": "cancelled", "result": None, "error": INTERRUPTED}, attempt)
     await ledger.recorder.record(beginning, otherwise=lambda: unheard)
     ledger.attempts.add(attempt.id)

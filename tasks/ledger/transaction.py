@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from tasks.ledger.alerts import BudgetAlert
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import write_usage
 from tasks.ledger.call_writes import lock_budgets, lock_user_windows, reserve, settle
@@ -21,8 +22,14 @@ from tasks.ledger.search_cache import write_search_cache
 from tasks.ledger.user_windows import write_windows
 
 
-def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list[Outcome]:
-    """All of `operations` are written in the transaction of `connection`; one outcome each, in order."""
+def apply_batch(
+    connection: Connection, operations: Sequence[Operation], alerts: list[BudgetAlert] | None = None
+) -> list[Outcome]:
+    """All of `operations` are written in the transaction of `connection`; one outcome each, in order.
+
+    Args:
+        alerts: takes what is to be announced once the transaction is committed.
+    """
     batch = Batch(operations)
     begin_runs(connection, batch)
     refuse_the_superseded(connection, batch)
@@ -33,7 +40,9 @@ def apply_batch(connection: Connection, operations: Sequence[Operation]) -> list
     settle(connection, batch, held)
     reserve(connection, batch)
     write_search_cache(connection, batch)
-    write_usage(connection, batch.usage)
+    reached = write_usage(connection, batch.usage)
+    if alerts is not None:
+        alerts.extend(reached)
     write_windows(connection, batch.windows)
     end_steps(connection, batch)
     end_runs(connection, batch)

@@ -21,6 +21,7 @@ from blocks.database import database_errors
 from blocks.processes import ProcessIdentity, is_dead, this_process
 from schemas.errors import DatabaseUnavailable
 from schemas.identifiers import new_id
+from tasks.ledger.alerts import BudgetAlert, announce
 from tasks.ledger.budgets import Reservation, lock_usage, write_usage
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,11 @@ async def bury_dead_workers(engine: AsyncEngine, me: UUID) -> int:
             gone = [row.id for row in holding if is_dead(ProcessIdentity(row.host, row.pid, row.process_started))]
             if gone:
                 await connection.execute(_END_DEAD_LEASES, {"ids": gone})
+        alerts: list[BudgetAlert] = []
         async with engine.begin() as connection:
-            return await connection.run_sync(give_up_abandoned, me)
+            given_up = await connection.run_sync(give_up_abandoned, me, alerts)
+    announce(alerts)
+    return given_up
 
 
 _ABANDONED = text("""
@@ -140,10 +144,13 @@ _FREE_CLAIMS = text("""
 """)
 
 
-def give_up_abandoned(connection: Connection, me: UUID) -> int:
+def give_up_abandoned(connection: Connection, me: UUID, alerts: list[BudgetAlert] | None = None) -> int:
     """Requests in flight of workers whose lease is over are `unknown`, their claims free; returns how many.
 
     Not those of worker `me`, who asks and so lives, even if its lease was renewed too late.
+
+    Args:
+        alerts: takes what is to be announced once the transaction is committed.
     """
     found = connection.execute(_ABANDONED, {"me": me}).all()
     held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found}
@@ -154,6 +161,8 @@ def give_up_abandoned(connection: Connection, me: UUID) -> int:
         held = {request_id: held[request_id] for request_id in given_up}
         for reservation in held.values():
             reservation.settle("reserved", None, usage)
-        write_usage(connection, usage)
+        reached = write_usage(connection, usage)
+        if alerts is not None:
+            alerts.extend(reached)
     connection.execute(_FREE_CLAIMS, {"me": me})
     return len(held)

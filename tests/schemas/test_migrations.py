@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -145,6 +146,40 @@ OLD_COLUMNS = {
         "feedback", "feedback_notes", "feedback_at",
     ],
 }  # fmt: skip
+
+
+OLD_FUNCTIONS = {
+    "get_daily_cost": "target_date date",
+    "get_monthly_cost": "target_year integer, target_month integer",
+    "get_cost_breakdown": "start_date date, end_date date, group_by text",
+    "compare_models": "start_date date, end_date date, step text",
+}
+
+
+@pytest.mark.parametrize("function", OLD_FUNCTIONS)
+def test_the_old_functions_keep_their_arguments_and_the_rights_of_their_caller(database: Engine, function: str) -> None:
+    query = "SELECT pg_get_function_identity_arguments(oid), prosecdef FROM pg_proc WHERE proname = :name"
+    with database.connect() as connection:
+        assert connection.execute(text(query), {"name": function}).all() == [(OLD_FUNCTIONS[function], False)]
+
+
+def test_what_replays_saved_is_known_of_those_made_before_it_was_recorded(engine: Engine) -> None:
+    migrate(engine, "0001")
+    answered, replayed = new_id(), new_id()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                """INSERT INTO llm_requests (id, worker_id, answer_key, attempt, project, kind, provider, model, status,
+                                             replayed_from, cost_usd, cost_source)
+                   VALUES (:id, :id, 'k', 1, 'p', 'chat', 'openai', 'm', 'succeeded', NULL, 0.5, 'price_table'),
+                          (:replay, :id, 'k', 1, 'p', 'chat', 'openai', 'm', 'replayed', :id, 0, 'price_table')"""
+            ),
+            {"id": answered, "replay": replayed},
+        )
+    migrate(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT status, saved_usd FROM llm_requests ORDER BY id")).all()
+    assert rows == [("succeeded", None), ("replayed", Decimal("0.5"))]
 
 
 @pytest.mark.parametrize("view", OLD_COLUMNS)

@@ -378,12 +378,18 @@ async def test_a_time_zone_that_does_not_exist_is_refused_when_the_ledger_opens(
             raise AssertionError("it opened")
 
 
-def test_a_project_and_a_user_are_counted_always_others_where_they_have_a_limit() -> None:
+def test_a_project_a_user_and_a_run_are_counted_always_other_periods_where_they_have_a_limit() -> None:
     scopes = [("project", "p"), ("user", "u"), ("run", "r")]
     counted = [key[:3] for key in usage_keys(scopes, "UTC", [])]
-    assert counted == [("project", "p", "day"), ("project", "p", "month"), ("user", "u", "day"), ("user", "u", "month")]
-    limits = [("run", "r", "total"), ("project", "p", "total"), ("project", "q", "day")]
-    assert {key[:3] for key in usage_keys(scopes, "UTC", limits)} == {*counted, *limits[:2]}
+    assert counted == [
+        ("project", "p", "day"),
+        ("project", "p", "month"),
+        ("run", "r", "total"),
+        ("user", "u", "day"),
+        ("user", "u", "month"),
+    ]
+    limits = [("project", "p", "total"), ("project", "q", "day")]
+    assert {key[:3] for key in usage_keys(scopes, "UTC", limits)} == {*counted, *limits[:1]}
 
 
 Clock = Callable[[datetime], None]

@@ -282,7 +282,7 @@ async def test_the_daily_cap_is_a_wall(
     environment(LEXYBRAIN_DAILY_COST_CAP="0.25")  # of a cent: 0.0025 USD, where a radar costs 0.002
     report = await make("radar")
     assert report.daily_cap_usd == Decimal("0.0025")
-    with pytest.raises(BudgetExceeded, match=r"day budget of project 'lexybrain' is 0\.0025"):
+    with pytest.raises(BudgetExceeded, match=r"day budget of project 'lexybrain' is \$0\.0025"):
         await make("radar", market="de")
     assert provider.paid == 1
     assert (await make("radar")).answer is not None  # what is stored costs nothing

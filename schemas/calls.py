@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.named_models import CallLimits, TokenPrice
+
 CallKind = Literal["chat", "embedding", "image", "search", "rerank"]
 CostSource = Literal["provider", "price_table", "local", "unpriced"]
 RequestStatus = Literal["reserved", "succeeded", "failed", "unknown", "replayed"]
@@ -109,6 +111,9 @@ class ModelInfo(BaseModel):
         max_output_tokens: None when unknown.
         local: served by this machine for nothing.
         reasoning: it may think before it answers, within its output tokens, and then takes no sampling parameters.
+        stands_for: LiteLLM name of a named model; None where `model` is one itself.
+        price: in place of what the price table or the provider says.
+        fallback: models to ask instead, in order, where another one can help.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -120,6 +125,15 @@ class ModelInfo(BaseModel):
     max_output_tokens: int | None = None
     local: bool = False
     reasoning: bool = False
+    stands_for: str | None = None
+    price: TokenPrice | None = None
+    limits: CallLimits = CallLimits()
+    fallback: tuple[str, ...] = ()
+
+    @property
+    def litellm_model(self) -> str:
+        """The LiteLLM name of what is asked."""
+        return self.stands_for or self.model
 
 
 class CostEstimate(BaseModel):

@@ -23,7 +23,7 @@ from typing import Any
 from uuid import UUID
 
 from blocks.providers.exchange import Exchange
-from blocks.providers.prices import worst_case
+from blocks.providers.prices import worst_case_of
 from schemas.calls import CallKind, ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
 from schemas.canonical import content_key, postgres_json
 from schemas.errors import (
@@ -66,6 +66,8 @@ class CallOutcome:
         replayed: the answer was stored; nothing was paid for this use.
         cost_usd: what this use cost; None when unknown.
         latency_ms: of the provider, also when replayed.
+        model: the name of the model that was called.
+        fallback_for: the model that was asked for, where that one could not answer.
     """
 
     request_id: UUID
@@ -74,6 +76,8 @@ class CallOutcome:
     cost_usd: Decimal | None
     cost_source: CostSource
     latency_ms: int
+    model: str
+    fallback_for: str | None = None
 
 
 def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
@@ -81,7 +85,7 @@ def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
     return content_key(
         {
             "kind": kind_of(call),
-            "call": call,
+            "call": _as_sent(call, model),
             "endpoint": model.identity,
             "project": scope.project,
             "user": scope.user,
@@ -89,6 +93,11 @@ def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
             "nonce": scope.nonce,
         }
     )
+
+
+def _as_sent(call: Call, model: ModelInfo) -> Call:
+    """`call` to the model that its name stands for: answers are the model's, whatever it is called here."""
+    return call if model.stands_for is None else call.model_copy(update={"model": model.stands_for})
 
 
 def kind_of(call: Call) -> CallKind:
@@ -115,7 +124,7 @@ async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEst
     """What the call can cost at worst."""
     input_tokens = await ledger.providers.count_tokens(call)
     output_tokens = call.parameters.max_tokens if isinstance(call, ChatCall) else 0
-    usd = ZERO if model.local else worst_case(call.model, model.provider, input_tokens, output_tokens)
+    usd = ZERO if model.local else worst_case_of(model, input_tokens, output_tokens)
     if usd is not None:
         usd = usd.quantize(CENT_FRACTION, ROUND_CEILING)
     source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
@@ -162,7 +171,8 @@ class _Flight:
             outcome = await self._reserve(attempt)
             if isinstance(outcome, Answered):
                 reply = unpack_reply(outcome.reply)
-                return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
+                source, latency_ms = outcome.cost_source, outcome.latency_ms
+                return CallOutcome(outcome.request_id, reply, True, ZERO, source, latency_ms, self.call.model)
             return await self._ask(outcome.request_id)
 
     async def _reserve(self, attempt: int) -> Reserved | Answered:
@@ -172,7 +182,9 @@ class _Flight:
             row,
             self.estimate.usd,
             self.ledger.settings.budget_timezone,
-            unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
+            unpriced_allowed=not self.ledger.settings.allow_unpriced.isdisjoint(
+                {self.call.model, self.model.litellm_model}
+            ),
             attempt=self.scope.attempt,
         )
         unheard = self._settlement(row["id"], Exchange()).withdrawn
@@ -211,7 +223,8 @@ class _Flight:
         settle = settlement.success(reply, began)
         await self._settle(settle, settlement, began)
         row = settle.row
-        return CallOutcome(request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
+        cost, source, latency_ms = row["cost_usd"], row["cost_source"], row["latency_ms"]
+        return CallOutcome(request_id, reply, False, cost, source, latency_ms, self.call.model)
 
     async def _call_provider(self, exchange: Exchange) -> ProviderReply:
         seconds = self.ledger.settings.call_timeout_seconds
@@ -243,7 +256,7 @@ class _Flight:
             "purpose": scope.purpose,
             "provider": self.model.provider,
             "model": self.call.model,
-            "request": postgres_json(self.call.model_dump(mode="json", exclude_none=True)),
+            "request": postgres_json(_as_sent(self.call, self.model).model_dump(mode="json", exclude_none=True)),
             "status": "reserved",
             "cost_source": self.estimate.source,
             "context": postgres_json(scope.context) if scope.context else None,

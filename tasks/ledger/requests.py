@@ -18,7 +18,12 @@ from tasks.ledger.session import open_ledger
 
 
 class RequestRecord(BaseModel):
-    """One attempt at a provider call, as on record; a replay's texts are those of `replayed_from`."""
+    """One attempt at a provider call, as on record; a replay's texts are those of `replayed_from`.
+
+    Attributes:
+        model: the name that was called; where it stands for another, `request` has that one.
+        context: what the caller said; `fallback_for` names the model that was asked for and could not answer.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -48,6 +53,7 @@ class RequestRecord(BaseModel):
     finish_reason: str | None
     error_class: str | None
     error_message: str | None
+    context: dict[str, Any] | None
     created_at: datetime
     completed_at: datetime | None
 

@@ -40,6 +40,8 @@ QUOTA_CODES = frozenset(
 ) | {"BILLING_DISABLED"}
 LIMIT_CODES = frozenset({"ThrottlingException", "ServiceQuotaExceededException", "rate_limit_error"})
 PASSING_STATUSES = frozenset({408, 409, 424, 425})
+TOO_LONG = "This endpoint's maximum context length is"
+"""How OpenRouter's own answer begins, which has no code for it."""
 GOOGLE_KEY = "API_KEY_"
 """Begins each of Google's reasons that are about the key; they come with status 400."""
 _WORD = re.compile(r"[\w.\-\[\]/]{1,80}", re.ASCII)
@@ -70,8 +72,8 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes, origin: Ori
     """
     error = _error(body)
     facts = {"status": status, "model": origin.model, **_facts(error, headers)}
-    codes = {facts.get(name) for name in ("code", "type", "reason")}
-    if codes & CONTEXT_CODES:
+    codes = {facts.get(name) for name in ("code", "type", "reason")} | _upstream_codes(error)
+    if codes & CONTEXT_CODES or str(error.get("message")).startswith(TOO_LONG):
         return ContextLengthExceeded(f"the prompt does not fit the context window of {origin.model}", **facts)
     if codes & REFUSED_CODES or _is_moderated(error):
         return ContentRefused(f"{origin.place} refused the request by its content rules", **facts)
@@ -140,8 +142,19 @@ def _retry_delay(error: dict[str, Any]) -> float | None:
 
 
 def _is_moderated(error: dict[str, Any]) -> bool:
+    return bool(_metadata(error).get("reasons"))
+
+
+def _upstream_codes(error: dict[str, Any]) -> set[str | None]:
+    """Codes of the provider behind OpenRouter, whose answer stands in `metadata.raw`."""
+    raw = _metadata(error).get("raw")
+    upstream = _error(raw.encode("utf-8", "replace")) if isinstance(raw, str) else {}
+    return {value for value in (upstream.get("code"), upstream.get("type")) if isinstance(value, str)}
+
+
+def _metadata(error: dict[str, Any]) -> dict[str, Any]:
     metadata = error.get("metadata")
-    return isinstance(metadata, dict) and bool(metadata.get("reasons"))
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def unreachable(origin: Origin, reason: str) -> ProviderUnavailable:

@@ -169,7 +169,9 @@ class LiteLLMClient:
         """Address and key of a named model that has them of its own."""
         own = {}
         if self.named.api_base is not None:
-            own["api_base"] = self.named.api_base.rstrip("/")
+            # beside the variable for Bedrock's address, `api_base` would count for the signature alone
+            argument = "aws_bedrock_runtime_endpoint" if self.named.provider == "bedrock" else "api_base"
+            own[argument] = self.named.api_base.rstrip("/")
         if self.named.api_key_env is not None:
             own["api_key"] = required_secret(self.model, self.named.api_key_env)
         return own
@@ -235,6 +237,7 @@ def load_litellm() -> ModuleType:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     _forbid_retries(importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion)
+    _forbid_questions(importlib.import_module("litellm.llms.ollama.common_utils").OllamaModelInfo)
     return litellm
 
 
@@ -255,6 +258,24 @@ def _forbid_retries(handler: Any) -> None:
         return original(*positional, **named)
 
     handler._get_openai_client = get_client
+
+
+def _forbid_questions(handler: Any) -> None:
+    """Ollama is asked nothing but the call.
+
+    LiteLLM would ask it what it knows of the model, twice a call, and the event loop stands still meanwhile.
+    """
+    original = handler.get_runtime_model_info
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def get_info(self: Any, model: str, *positional: Any, **named: Any) -> Any:
+        unknown = dict.fromkeys(("max_tokens", "max_input_tokens", "max_output_tokens"))
+        free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+        return {"key": model, "litellm_provider": "ollama", "mode": "chat", **free, **unknown}
+
+    handler.get_runtime_model_info = get_info
 
 
 async def close_clients(litellm: ModuleType) -> None:

@@ -98,6 +98,16 @@ class Providers:
             )
         return _described(model, named, _place_of(self._settings, named))
 
+    def table_of(self, model: str) -> ModelInfo:
+        """What tables and settings say of `model`; as `describe`, but starts nothing.
+
+        Raises:
+            ConfigurationError: the file of named models is wrong.
+        """
+        named = self._named(model)
+        known = _described(model, named, _place_of(self._settings, named))
+        return known.model_copy(update={"local": named.provider == "local"})
+
     async def chat(self, call: ChatCall, *, timeout_seconds: float, exchange: Exchange | None = None) -> ProviderReply:
         """The answer to `call`; `exchange` holds both bodies, also when it fails.
 
@@ -193,7 +203,7 @@ def _place_of(settings: Settings, named: NamedModel) -> str:
 
 
 def _described(model: str, named: NamedModel, identity: str) -> ModelInfo:
-    """What the named model's table says, and else the price table; nothing of this is asked of a server."""
+    """What its table says, and else the price table."""
     entry = find_entry(named.model, named.provider)
     return ModelInfo(
         model=model,

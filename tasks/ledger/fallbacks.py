@@ -59,13 +59,25 @@ async def answer_or_fall_back(ledger: Ledger, call: ChatCall, scope: CallScope) 
                 raise _none_could(failed, error) from error.__cause__
         model = following
         why = failed[asked.model]
-        tried = (call.model_copy(update={"model": model.model}), as_fallback(scope, asked.model, why))
+        tried = (_fitted(call, model), as_fallback(scope, asked.model, why))
 
 
 def as_fallback(scope: CallScope, asked_for: str, why: HeadraceError | None = None) -> CallScope:
     """`scope` with a note for the row: which model was asked for, and the code of why it did not answer."""
     note = {"fallback_for": asked_for} | ({"fallback_because": _code(why)} if why else {})
     return replace(scope, context={**(scope.context or {}), **note})
+
+
+def _fitted(call: ChatCall, model: ModelInfo) -> ChatCall:
+    """`call` as `model` takes it: no longer an answer than it gives, no sampling where it chooses its own."""
+    parameters: dict[str, object] = {}
+    if model.max_output_tokens is not None:
+        parameters["max_tokens"] = min(call.parameters.max_tokens, model.max_output_tokens)
+    if model.reasoning:
+        parameters |= dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"))
+    return call.model_copy(
+        update={"model": model.model, "parameters": call.parameters.model_copy(update=parameters)},
+    )
 
 
 def _code(error: HeadraceError) -> str:

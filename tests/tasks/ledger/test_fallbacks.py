@@ -58,6 +58,7 @@ def configure(
         first: ScriptedProvider = provider,
         second: ScriptedProvider = other,
         small: str = "small",
+        big: str = "big",
         key: str = "other-key",
         **variables: object,
     ) -> Settings:
@@ -70,7 +71,7 @@ def configure(
             fallback = ["careful"]
             {fast}
             [models.careful]
-            model = "openai/big"
+            model = "openai/{big}"
             api_base = "{second.url}"
             api_key_env = "CAREFUL_KEY"
             price = {{ input = 10, output = 20, cached_input = 5 }}
@@ -226,6 +227,18 @@ async def test_vectors_of_another_model_are_never_taken(configure: Configure, ot
     with pytest.raises(ModelNotFound):
         await embed(["text"], model="fast")
     assert other.log == []
+
+
+@pytest.mark.scripted(faults={"404": 1.0})
+async def test_a_call_is_fitted_to_the_model_it_falls_back_on(configure: Configure) -> None:
+    asked = ChatParameters(max_tokens=100, temperature=0.0, seed=4)
+    with ScriptedProvider() as second:
+        configure(careful="max_output_tokens = 60", second=second)
+        await complete("Why?", model="fast", parameters=asked)
+        configure(second=second, big="o4-mini")
+        await complete("Why?", model="fast", parameters=asked)
+    sent = [(body["max_tokens"], body.get("temperature"), body["seed"]) for body in (s.body for s in second.log)]
+    assert sent == [(60, 0.0, 4), (100, None, 4)], "a model that thinks chooses its own temperature"
 
 
 async def test_a_name_and_what_it_stands_for_share_their_answers(

@@ -93,7 +93,7 @@ def test_people_see_a_table_and_a_reason_for_each_that_does_not_answer(capsys: p
     assert code == 0
     (fast,) = (line for line in out.splitlines() if line.strip().startswith("fast "))
     assert "$0.15 ($0.075 cached) / $0.6" in fast
-    assert "500/min, 2,000 tokens/min, 8 at once" in fast
+    assert "500/min, 2,000 tokens/min, 8 at" in fast
     assert "gone → anthropic/claude-sonnet-4-5" in fast
     assert "128,000 / 16,384" in fast
     assert fast.rstrip().endswith("yes")

@@ -14,7 +14,6 @@ from blocks.providers.registry import Providers
 from blocks.settings import get_settings
 from flows.presentation import console, money, table, write_json
 from schemas.calls import ModelInfo
-from schemas.errors import ConfigurationError
 from schemas.named_models import CallLimits, TokenPrice
 from schemas.settings import ModelRole, Settings
 
@@ -76,7 +75,10 @@ async def _line(
     providers: Providers, settings: Settings, name: str, roles: Mapping[str, Sequence[ModelRole]]
 ) -> ModelLine:
     known = providers.table_of(name)
-    trouble = _local_trouble(known, settings) if known.local else await _trouble(providers, name)
+    if known.local:
+        trouble = _local_trouble(known, settings)
+    else:
+        trouble = await providers.reachable(name, timeout_seconds=SECONDS)
     window = settings.local_context if known.litellm_model == "local/chat" else None
     return ModelLine(
         name=name,
@@ -99,13 +101,6 @@ def _local_trouble(known: ModelInfo, settings: Settings) -> str | None:
     if kind is None:
         return f"there is no local model {known.litellm_model}; there are {' and '.join(LOCAL_MODELS)}"
     return missing_weights(kind, settings.cache, settings.local_model)
-
-
-async def _trouble(providers: Providers, name: str) -> str | None:
-    try:
-        return await providers.reachable(name, timeout_seconds=SECONDS)
-    except ConfigurationError as error:
-        return str(error)
 
 
 class _Models(BaseModel):

@@ -186,6 +186,16 @@ async def test_an_answer_that_was_withheld_is_refused_and_its_usage_kept(
     assert exchange.reply.usage.input_tokens == 1000
 
 
+async def test_an_error_that_google_puts_into_a_list_is_read_all_the_same(
+    providers: Providers, lead_to: LeadTo
+) -> None:
+    shape = Gemini().failure(400, SAID, error_info("API_KEY_INVALID"))
+    async with Gemini(Failure(400, [shape.body])) as server:
+        lead_to(server)
+        with pytest.raises(AuthenticationFailed):
+            await providers.chat(call_of(server), timeout_seconds=30)
+
+
 async def test_an_error_that_openrouter_puts_into_a_good_status_is_no_answer(
     providers: Providers, lead_to: LeadTo
 ) -> None:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import cProfile
 import importlib
-import resource
 import sys
 import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import psutil
-
+from benchmarks.memory import peak_mib, resident_mib
 from benchmarks.trial import Measurement, Trial
 from benchmarks.workload import Analyse, Finding, digest
 
@@ -30,7 +28,6 @@ MODULES = {
     "prefect": "prefect_tasks",
     "headrace-prefect": "headrace_steps",
 }
-MIB = 1 << 20
 
 
 def main() -> None:
@@ -45,7 +42,7 @@ async def measure(trial: Trial) -> Measurement:
     opened: AbstractAsyncContextManager[Analyse] = module.open_contestant(trial)
     async with opened as analyse:
         await analyse(trial.warm_up_labels())
-        imported = psutil.Process().memory_info().rss
+        imported = resident_mib()
         profiler = _profiler(trial)
         cpu, began = time.process_time(), time.perf_counter()
         findings = await analyse(trial.labels())
@@ -55,8 +52,8 @@ async def measure(trial: Trial) -> Measurement:
     return Measurement(
         milliseconds=seconds * 1000 / trial.documents,
         cpu_milliseconds=cpu_seconds * 1000 / trial.documents,
-        imported_mib=imported / MIB,
-        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        imported_mib=imported,
+        peak_mib=peak_mib(),
         transport=module.transport(trial),
         answers=digest(findings),
     )

@@ -9,14 +9,18 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from schemas.errors import ConfigurationError, HeadraceError
 
 STATE_FILE = "prefect-api.json"
 ANSWER_SECONDS = 3.0
 ASK_SECONDS = 30.0
+NO_ANSWER = (OSError, HTTPException, ValueError)
+"""What a server that is none, or not Prefect's, makes of a request: also a URL that is no URL, JSON that is none."""
 HEARTBEAT_SECONDS = 30
 """How often a flow run tells its server that it lives."""
 
@@ -52,9 +56,9 @@ def announce_api(home: Path, url: str | None) -> None:
 def is_answering(url: str) -> bool:
     """True when a Prefect API answers at `url`."""
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_SECONDS) as reply:
+        with _open(url, "GET", "health", None, ANSWER_SECONDS) as reply:
             return bool(reply.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
+    except NO_ANSWER:
         return False
 
 
@@ -96,23 +100,46 @@ def read_block(url: str, block_type: str, name: str) -> dict[str, Any] | None:
         if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == HTTPStatus.NOT_FOUND:
             return None
         raise
-    data: dict[str, Any] = document["data"]
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict):
+        raise PrefectRefused(f"{shown(url)} does not answer as Prefect's API does")
     return data
 
 
 def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    try:
+        with _open(url, method, path, body, ASK_SECONDS) as reply:
+            answer = reply.read()
+        return json.loads(answer) if answer else None
+    except NO_ANSWER as error:
+        reason = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
+        raise PrefectRefused(f"Prefect's API at {shown(url)} did not take {method} {path} ({reason})") from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Who is sent elsewhere would take the credentials along."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
+def _open(url: str, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> Any:
     request = urllib.request.Request(
         f"{url.rstrip('/')}/{path}",
         method=method,
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json", **_credentials()},
     )
-    try:
-        with urllib.request.urlopen(request, timeout=ASK_SECONDS) as reply:
-            answer = reply.read()
-    except urllib.error.URLError as error:
-        raise PrefectRefused(f"Prefect's API at {url} did not take {method} {path}: {error}") from error
-    return json.loads(answer) if answer else None
+    return _opener.open(request, timeout=seconds)
+
+
+def shown(url: str) -> str:
+    """`url` as it may be shown: without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
 def _credentials() -> dict[str, str]:
@@ -141,6 +168,7 @@ def find_api(home: Path) -> str | None:
     found = answering_api(home)
     if found is None and (url := os.environ.get("PREFECT_API_URL")):
         raise ConfigurationError(
-            f"PREFECT_API_URL is {url} and no Prefect API answers there: start it, unset the variable, or use --bare"
+            f"PREFECT_API_URL is {shown(url)} and no Prefect API answers there: "
+            "start it, unset the variable, or use --bare"
         )
     return found

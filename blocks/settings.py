@@ -29,7 +29,7 @@ def get_settings() -> Settings:
         ConfigurationError: a variable, or a field of the block, has a value that does not fit; the message names it.
         PrefectRefused: the API does not let us read the block.
     """
-    settings = _settings({})
+    settings = environment_settings()
     url = answering_api(settings.home)
     saved = read_block(url, BLOCK_TYPE, BLOCK_NAME) if url else None
     if not saved:
@@ -42,6 +42,15 @@ def get_settings() -> Settings:
         if value not in (None, "") and name in Settings.model_fields and name not in settings.model_fields_set
     }
     return _settings(wanted)
+
+
+def environment_settings() -> Settings:
+    """The settings without what a Prefect block would add.
+
+    Raises:
+        ConfigurationError: a variable has a value that does not fit; the message names it.
+    """
+    return _settings({})
 
 
 def _settings(saved: Mapping[str, Any]) -> Settings:

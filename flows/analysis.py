@@ -8,7 +8,6 @@ report = await run_flow(analyze_bill, {"source": "examples/housing-bill.txt"})
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from tasks.analysis.reading import BillText, load_bill, read_bill
 from tasks.analysis.report import render_report, store_analysis
 from tasks.analysis.research import research_bill, reuse_research
 from tasks.analysis.rounds import Analyst, GroupState, best_round
+from tasks.ledger.fan_out import for_each
 from tasks.ledger.run_records import read_run
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
@@ -67,6 +67,7 @@ class Outcome(BaseModel):
     report: BillReport | None = None
     error: str | None = None
     error_code: str | None = None
+    exit_code: int = 0
 
 
 @flow(name=ANALYZE, flow_run_name="analyze {source}", persist_result=False)
@@ -152,14 +153,8 @@ async def analyze_bills(
         )
         for source in expand_sources(sources)
     ]
-    slots = asyncio.Semaphore(at_once)
-
-    async def attempt(request: AnalysisRequest) -> Outcome:
-        async with slots:
-            return await outcome_of(request)
-
     async with open_ledger():
-        return list(await asyncio.gather(*map(attempt, requests)))
+        return await for_each(requests, outcome_of, at_once=at_once)
 
 
 async def outcome_of(request: AnalysisRequest, variant: str = "") -> Outcome:
@@ -173,10 +168,12 @@ async def outcome_of(request: AnalysisRequest, variant: str = "") -> Outcome:
             run_id=error.details.get("run_id"),
             error=str(error),
             error_code=error.code,
+            exit_code=error.exit_code,
         )
     except Exception as error:  # a defect; its traceback is in the log, and the run's row says so
         log.exception("%s could not be analysed", request.source)
-        return Outcome(source=request.source, status="failed", error=type(error).__name__, error_code="internal")
+        name = type(error).__name__
+        return Outcome(source=request.source, status="failed", error=name, error_code="internal", exit_code=1)
     return Outcome(source=request.source, status=report.status, run_id=report.run_id, report=report)
 
 
@@ -228,16 +225,17 @@ async def _analyze(ledger: Ledger, run: Run, request: AnalysisRequest) -> BillRe
     models = request.models
     ref = await read_bill(request.source, request.jurisdiction, request.bill_id, request.session)
     bill = await load_bill(ledger.engine, ref.id)
+    # All models are looked up before the first is paid.
+    groups = [GroupState(parts) for parts in await _group(ledger, bill, models.generate, models.review)]
     if request.research_of is None:
         readable = await _group(ledger, bill, models.research)
         research = await research_bill(ref, readable[0], models.research, request.queries)
     else:
         research = await reuse_research(request.research_of)
-    groups = [GroupState(parts) for parts in await _group(ledger, bill, models.generate, models.review)]
     analyst = Analyst(bill, models, research, groups)
     rounds = await analyst.work(request.max_rounds)
     report = _assemble(run.id, bill, models, research, rounds, analyst.readings)
-    await store_analysis(ledger.engine, report)
+    await store_analysis(ledger.engine, report, run.attempt)
     run.result = {"bill": str(ref.key), "passed": report.passed, "quality_score": report.quality_score}
     return report
 
@@ -286,10 +284,18 @@ def resolve_models(models: AnalysisModels, settings: Settings) -> AnalysisModels
 
 
 async def _publish(report: BillReport) -> None:
-    """Inside a Prefect flow run the report is an artifact, its versions kept under the bill's key."""
+    """Inside a Prefect flow run the report is an artifact, its versions kept under the bill's key.
+
+    The run is over and its report stored: an artifact that Prefect does not take is said, and no more.
+    """
     if prefect_flow_run_id() is None:
         return
     from prefect.artifacts import acreate_markdown_artifact
 
     key = re.sub(r"[^a-z0-9]+", "-", str(report.bill.key).lower()).strip("-")
-    await acreate_markdown_artifact(markdown=report.report, key=f"analysis-{key}", description=f"Run {report.run_id}")
+    try:
+        await acreate_markdown_artifact(
+            markdown=report.report, key=f"analysis-{key}", description=f"Run {report.run_id}"
+        )
+    except Exception as error:  # of Prefect's client, of its HTTP or of the server
+        log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from tasks.ledger.run_records import RunRecord
 
 
 def _version() -> str:
@@ -46,6 +49,7 @@ log = logging.getLogger("headrace")
 INTERRUPTED = 130
 OWN_LOGGERS = ("headrace", "tasks", "blocks")
 
+AtLeastOne = Annotated[int, Parameter(validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on standard output.")]
 Bare = Annotated[bool, Parameter(negative="", help="Without Prefect, even where an API is set.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Ask every model anew instead of replaying stored answers.")]
@@ -64,7 +68,7 @@ def analyze(
     queries: int = 6,
     project: str = "",
     research_of: UUID | None = None,
-    at_once: int = 4,
+    at_once: AtLeastOne = 4,
     fresh: Fresh = False,
     bare: Bare = False,
     json: Json = False,
@@ -131,13 +135,13 @@ def _refuse_options(sources: tuple[str, ...]) -> None:
 @app.command
 def compare(
     *bills: str,
-    generate: list[str],
+    generate: Annotated[list[str], Parameter(negative="")],
     research_model: str = "",
     review_model: str = "",
     max_rounds: int = 1,
     queries: int = 6,
     project: str = "",
-    at_once: int = 4,
+    at_once: AtLeastOne = 4,
     bare: Bare = False,
     json: Json = False,
 ) -> int:
@@ -183,16 +187,24 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     """Go on with a run that failed, was interrupted or whose process died; finished steps are not repeated."""
     from flows.analysis import ANALYZE, analyze_bill
     from flows.presentation import show_report
-    from tasks.ledger.run_records import read_run
 
-    record = _run(read_run(run))
+    record = _run(_recorded(run, bare))
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)
 
 
+async def _recorded(run: UUID, bare: bool) -> RunRecord:
+    from flows.running import settings_for
+    from tasks.ledger.run_records import read_run
+    from tasks.ledger.session import open_ledger
+
+    async with open_ledger(settings_for(bare)):
+        return await read_run(run)
+
+
 @app.command
-def runs(run: UUID | None = None, *, limit: int = 20, json: Json = False) -> int:
+def runs(run: UUID | None = None, *, limit: AtLeastOne = 20, json: Json = False) -> int:
     """The latest runs, or the steps and calls of one.
 
     Parameters
@@ -246,12 +258,11 @@ def budget_show(*, json: Json = False) -> int:
 
 
 @database.command
-def url() -> int:
+def url(*, json: Json = False) -> int:
     """Print the URL of the ledger's database, its password left out; the embedded one is started."""
-    from flows.maintenance import database_address
+    from flows.maintenance import Done, database_address
 
-    print(database_address())
-    return 0
+    return _say(Done(message=database_address()), as_json=json)
 
 
 @database.command
@@ -288,7 +299,7 @@ def models(*, json: Json = False) -> int:
 
 
 @app.command
-def up(*, port: int = 4200, workers: int = 1) -> int:
+def up(*, port: int = 4200, workers: AtLeastOne = 1, json: Json = False) -> int:
     """Start the embedded stack, a Prefect server with its UI, a worker and the deployments; Ctrl-C stops it all.
 
     Parameters
@@ -300,7 +311,7 @@ def up(*, port: int = 4200, workers: int = 1) -> int:
     """
     from flows.up import serve_until_interrupted
 
-    return serve_until_interrupted(port=port, limit=workers)
+    return serve_until_interrupted(port=port, limit=workers, as_json=json)
 
 
 @app.command

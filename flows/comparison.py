@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
@@ -15,6 +14,7 @@ from schemas.analysis import AnalysisModels
 from schemas.errors import BadInput
 from tasks.analysis.measures import measure_effort
 from tasks.analysis.research import find_research
+from tasks.ledger.fan_out import for_each
 from tasks.ledger.session import open_ledger
 
 
@@ -36,6 +36,7 @@ class ComparisonRow(BaseModel):
     cost_usd: Decimal | None = None
     model_seconds: float | None = None
     error: str | None = None
+    exit_code: int = 0
 
 
 class Comparison(BaseModel):
@@ -79,7 +80,6 @@ async def compare_models(
     names = list(dict.fromkeys(generate))
     if len(names) < 2:
         raise BadInput("a comparison needs two different models")
-    slots = asyncio.Semaphore(at_once)
 
     async def one_bill(source: str) -> list[ComparisonRow]:
         requests = [
@@ -92,12 +92,11 @@ async def compare_models(
             )
             for name in names
         ]
-        async with slots:
-            return await _compare(requests)
+        return await _compare(requests)
 
     async with open_ledger():
-        rows = await asyncio.gather(*map(one_bill, expand_sources(sources)))
-    return Comparison(rows=[row for group in rows for row in group])
+        compared = await for_each(expand_sources(sources), one_bill, at_once=at_once)
+    return Comparison(rows=[row for rows in compared for row in rows])
 
 
 async def _compare(requests: list[AnalysisRequest]) -> list[ComparisonRow]:
@@ -121,6 +120,7 @@ async def _row(request: AnalysisRequest, outcome: Outcome) -> ComparisonRow:
         status=outcome.status,
         run_id=outcome.run_id,
         error=outcome.error,
+        exit_code=outcome.exit_code,
     )
     report = outcome.report
     if report is None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from blocks.database import create_database, database_errors, normal_url, schema_revision
-from blocks.prefect_api import announced_api, is_answering
+from blocks.prefect_api import PrefectRefused, announced_api, is_answering, shown
 from blocks.providers.registry import Providers
-from blocks.settings import get_settings
+from blocks.settings import environment_settings, get_settings
 from flows.maintenance import embedded_stack
 from flows.presentation import Finding
 from schemas.errors import HeadraceError
@@ -34,12 +34,21 @@ NEEDED_GIB = 3.0
 
 async def examine() -> list[Finding]:
     """Every check, in the order a newcomer meets them; starts the embedded parts it looks at."""
-    settings = get_settings()
+    settings, block = _settings()
     with embedded_stack(settings) as stack:
         findings = await asyncio.to_thread(_database, settings, lambda: stack.database_url("headrace"))
         async with Providers(settings, stack) as providers:
             findings += [await _model(providers, name, roles) for name, roles in _models(settings).items()]
-    return [*findings, _keys(), _prefect(settings), _disk("HEADRACE_HOME", settings.home), *_cache(settings)]
+    return [*findings, _keys(), _prefect(settings), *block, _disk("HEADRACE_HOME", settings.home), *_cache(settings)]
+
+
+def _settings() -> tuple[Settings, list[Finding]]:
+    """The settings, and what keeps the Prefect block out of them."""
+    try:
+        return get_settings(), []
+    except PrefectRefused as error:
+        mend = "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING, or mend PREFECT_API_URL"
+        return environment_settings(), [Finding(subject="settings block", ok=False, says=str(error), mend=mend)]
 
 
 def _database(settings: Settings, embedded_url: Callable[[], str]) -> list[Finding]:
@@ -53,7 +62,9 @@ def _database(settings: Settings, embedded_url: Callable[[], str]) -> list[Findi
             engine.dispose()
     except HeadraceError as error:
         mend = (
-            "check that the server runs and DATABASE_URL is right" if settings.database_url else "headrace down --force"
+            "start that server, or `unset DATABASE_URL` for the embedded one"
+            if settings.database_url
+            else "headrace down --force"
         )
         return [Finding(subject="database", ok=False, says=f"{kind}: {error}", mend=mend)]
 
@@ -103,8 +114,21 @@ async def _model(providers: Providers, name: str, roles: list[str]) -> Finding:
         subject=f"model {name}",
         ok=trouble is None,
         says=trouble or f"reachable, for {', '.join(roles)}",
-        mend=f"set {variables} to a model that is there, or mend its key or address" if trouble else None,
+        mend=_mend_model(providers, name, variables) if trouble else None,
     )
+
+
+def _mend_model(providers: Providers, name: str, variables: str) -> str:
+    """What puts a model right that cannot be called."""
+    try:
+        if name in providers.named_models():
+            return f"mend [models.{name}] in the file of named models, or set {variables}; `headrace models` shows all"
+    except HeadraceError:
+        return "mend the file of named models"
+    if name.startswith("local/"):
+        return "export HEADRACE_LOCAL_MODEL=/path/to/a/model.gguf, or `unset HEADRACE_LOCAL_MODEL` for the embedded one"
+    provider = name.partition("/")[0].upper() if "/" in name else "OPENAI"
+    return f"export {provider}_API_KEY=… (and {provider}_BASE_URL for a server of your own), or set {variables}"
 
 
 def _keys() -> Finding:
@@ -117,10 +141,12 @@ def _keys() -> Finding:
 def _prefect(settings: Settings) -> Finding:
     url = os.environ.get("PREFECT_API_URL")
     if url and not is_answering(url):
-        says = f"PREFECT_API_URL is {url} and nothing answers there"
-        return Finding(subject="prefect", ok=False, says=says, mend="start it, or unset PREFECT_API_URL")
+        says = f"PREFECT_API_URL is {shown(url)} and nothing answers there"
+        return Finding(
+            subject="prefect", ok=False, says=says, mend="`headrace up` starts one here after `unset PREFECT_API_URL`"
+        )
     found = url or announced_api(settings.home)
-    says = f"API at {found}" if found else "no API; flows run without one (`headrace up` starts one)"
+    says = f"API at {shown(found)}" if found else "no API; flows run without one (`headrace up` starts one)"
     return Finding(subject="prefect", ok=True, says=says)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from flows.analysis import Outcome
-from flows.comparison import Comparison
 from schemas.analysis import BillReport
 from tasks.ledger.budgets import BudgetState
 from tasks.ledger.run_records import RunDetail, RunRecord
+
+if TYPE_CHECKING:  # these import Prefect, for which who only reads the ledger need not wait
+    from flows.analysis import Outcome
+    from flows.comparison import Comparison, ComparisonRow
 
 WIDE = 140
 """Columns from which on a table of runs has one line a run."""
@@ -68,7 +70,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     made = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
     for name in columns:
         made.add_column(
-            name, overflow="fold", no_wrap=name in NEVER_WRAPPED, min_width=ID_WIDTH if name == "run" else None
+            name, overflow="fold", no_wrap=name in NEVER_WRAPPED, min_width=ID_WIDTH if name == "run" else len(name)
         )
     for row in rows:
         made.add_row(*["" if cell is None else str(cell) for cell in row])
@@ -147,12 +149,12 @@ class Outcomes(BaseModel):
 
 
 def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
-    """What became of each bill; the exit code is 1 when any failed."""
+    """What became of each bill; the exit code is 1 when some failed, their own when all failed alike."""
     failed = any(outcome.status != "completed" for outcome in outcomes)
     if as_json:
         shown = [_outcome(outcome) for outcome in outcomes]
         write_json(Outcomes(status="failed" if failed else "completed", outcomes=shown))
-        return int(failed)
+        return _exit_code(outcomes)
     rows = [
         (
             outcome.source,
@@ -167,7 +169,13 @@ def show_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
     out = console()
     out.print(table("Analyses", ("bill", "status", "quality", "passed", "cost", "run"), rows))
     _print_reasons(out, ((outcome.source, outcome.error) for outcome in outcomes))
-    return int(failed)
+    return _exit_code(outcomes)
+
+
+def _exit_code(outcomes: Iterable[Outcome | ComparisonRow]) -> int:
+    """That of all where they share it, be it 0; else 1."""
+    codes = {outcome.exit_code for outcome in outcomes}
+    return codes.pop() if len(codes) == 1 else 1
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
@@ -182,11 +190,11 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def show_comparison(comparison: Comparison, *, as_json: bool) -> int:
-    """Models side by side; the exit code is 1 when any analysis failed."""
+    """Models side by side; the exit code is 1 when some failed, their own when all failed alike."""
     failed = any(row.status != "completed" for row in comparison.rows)
     if as_json:
         write_json(_Listing(status="failed" if failed else "completed", rows=_rows(comparison.rows)))
-        return int(failed)
+        return _exit_code(comparison.rows)
     rows = [
         (
             row.bill,
@@ -204,7 +212,7 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> int:
     out = console()
     out.print(table("Comparison", columns, rows))
     _print_reasons(out, ((f"{row.bill}, {row.generate}", row.error) for row in comparison.rows))
-    return int(failed)
+    return _exit_code(comparison.rows)
 
 
 def _print_reasons(out: Console, reasons: Iterable[tuple[str, str | None]]) -> None:
@@ -260,6 +268,8 @@ def show_run(detail: RunDetail, *, as_json: bool) -> int:
     out = console()
     reason = f": {run.error.get('message')}" if run.error else ""
     out.print(f"{run.flow} {run.subject}: {run.status}{reason}", soft_wrap=True, markup=False)
+    tries = f", {detail.attempts} tries" if detail.attempts > 1 else ""
+    out.print(f"Run {run.id}, project {run.project}, cost {money(run.cost_usd)}{tries}", soft_wrap=True, markup=False)
     rows = [
         (
             step.name,

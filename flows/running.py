@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from blocks.prefect_api import HEARTBEAT_SECONDS, find_api
-from blocks.settings import get_settings
+from blocks.settings import environment_settings, get_settings
 from schemas.errors import BadInput
+from schemas.settings import Settings
 from tasks.ledger.runs import Run, resuming
+from tasks.ledger.session import open_ledger
 
 log = logging.getLogger("headrace")
 
@@ -34,13 +36,15 @@ async def run_flow(flow: Any, parameters: Mapping[str, Any], *, resume: UUID | N
         BadInput: a parameter has a value that the flow does not take.
         ConfigurationError: `PREFECT_API_URL` is set and does not answer.
     """
-    url = None if bare else await asyncio.to_thread(find_api, get_settings().home)
+    settings = settings_for(bare)
+    url = None if bare else await asyncio.to_thread(find_api, settings.home)
     checked = _checked(flow, parameters)
     begun_runs.clear()
     resuming.set(resume)
     if url is None:
         log.info("%s runs without Prefect (`headrace up` starts a server with a UI)", flow.name)
-        return await flow.fn(**checked)
+        async with open_ledger(settings):
+            return await flow.fn(**checked)
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -49,6 +53,11 @@ async def run_flow(flow: Any, parameters: Mapping[str, Any], *, resume: UUID | N
             return await flow.with_options(on_running=[_show_page])(**checked)
         finally:
             await APILogHandler.aflush()  # while the server is there: it may be stopped right after
+
+
+def settings_for(bare: bool) -> Settings:
+    """What is set; bare, what a Prefect block would add is left out."""
+    return environment_settings() if bare else get_settings()
 
 
 def _checked(flow: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from blocks.prefect_server import HOST, PrefectProcesses, asyncpg_url, free_port
 from blocks.settings import get_settings
 from flows.maintenance import database_address, embedded_stack
+from flows.presentation import write_json
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from tasks.ledger.session import ready_database
@@ -58,13 +61,33 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {"HEADRACE_HOME": str(settings.home.resolve()), "HEADRACE_CACHE": str(settings.cache.resolve())}
 
 
-def serve_until_interrupted(*, port: int, limit: int) -> int:
+class Addresses(BaseModel):
+    """Where a person or a program can look."""
+
+    run_id: None = None
+    status: str = "running"
+    ui: str
+    api: str
+    deployments: str
+    database: str
+
+
+def addresses(running: Running) -> Addresses:
+    """Of what is up."""
+    ui = running.ui
+    return Addresses(ui=ui, api=running.api, deployments=f"{ui}/deployments", database=database_address())
+
+
+def serve_until_interrupted(*, port: int, limit: int, as_json: bool) -> int:
     """Everything is up until Ctrl-C; returns 0 after an orderly stop."""
     print("Starting Postgres, the Prefect server, a worker and the deployments …", file=sys.stderr)
     try:
         with running_stack(port=port, limit=limit) as running:
-            show_addresses(running)
-            print("Ctrl-C stops it all.")
+            if as_json:
+                write_json(addresses(running))
+            else:
+                show_addresses(running)
+                print("Ctrl-C stops it all.", flush=True)
             wait_until_interrupted(running)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -73,10 +96,10 @@ def serve_until_interrupted(*, port: int, limit: int) -> int:
 
 def show_addresses(running: Running) -> None:
     """Where a person can look."""
-    print(f"Prefect UI   {running.ui}")
-    print(f"Deployments  {running.ui}/deployments")
-    print(f"Database     {database_address()}")
-    sys.stdout.flush()
+    found = addresses(running)
+    print(f"Prefect UI   {found.ui}")
+    print(f"Deployments  {found.deployments}")
+    print(f"Database     {found.database}", flush=True)
 
 
 def wait_until_interrupted(running: Running) -> None:

@@ -20,6 +20,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from schemas.errors import BadInput
+
 WIDEST_INTEGER = 2**63
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -117,6 +119,16 @@ def postgres_json(value: Any) -> Any:
     if isinstance(plain, int) and not -WIDEST_INTEGER <= plain < WIDEST_INTEGER:
         return str(plain)
     return postgres_json(plain) if isinstance(plain, str | dict | list) else plain
+
+
+def require_storable(text: str | None, name: str) -> None:
+    """`text` can be a name in Postgres as it is.
+
+    Raises:
+        BadInput: it holds NUL or half a character.
+    """
+    if text is not None and postgres_text(text) != text:
+        raise BadInput(f"the {name} {postgres_text(text)!r} has a NUL or half a character in it", name=name)
 
 
 def postgres_text(text: str) -> str:

@@ -148,6 +148,7 @@ class RunBusy(TerminalError):
     """A live process holds the run's lease; wait for it, or for the lease to expire."""
 
     code = "run_busy"
+    exit_code = 2
 
 
 class LeaseLost(TerminalError):

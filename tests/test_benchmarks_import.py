@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from benchmarks.analysis import TURN_SECONDS, read_arguments
+from benchmarks.calls import CallMeasurement, CallTrial
 from benchmarks.contestant import MODULES
+from benchmarks.pace import PaceMeasurement, PaceTrial, percentile
 from benchmarks.records import read_ledger
 from benchmarks.results import Turn, compare_with_aims, disagreements, ratio, summarize
 from benchmarks.trial import NAMES, TITLES, Measurement, Name, Trial
@@ -38,6 +41,20 @@ def turn(contestant: Name, repeat: int, milliseconds: float, *, latency_ms: floa
         servers_cpu_milliseconds=1.0,
         paid=8,
     )
+
+
+def last_line(module: str, trial: BaseModel) -> str:
+    """What the process of a turn printed last."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, trial.model_dump_json()],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "PREFECT_"))},
+        capture_output=True,
+        text=True,
+        timeout=TURN_SECONDS,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_each_repeat() -> None:
@@ -97,18 +114,47 @@ def test_headrace_takes_its_turn_and_leaves_a_complete_record(
         checkpoint_database="",
         ledger_database=database_url,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.contestant", trial.model_dump_json()],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "PREFECT_"))},
-        capture_output=True,
-        text=True,
-        timeout=TURN_SECONDS,
-        check=True,
-    )
-    measured = json.loads(done.stdout.splitlines()[-1])
+    measured = json.loads(last_line("benchmarks.contestant", trial))
     assert measured["transport"] == "aiohttp"
     record = read_ledger(database_url, trial.project)
     assert record.faults(documents=5, calls=20, paid=provider.paid) == []  # the two of the warm-up are on record too
     (missing,) = record.faults(documents=5, calls=20, paid=21)
     assert missing == "21 answers were paid for, 20 rows succeeded"
+
+
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
+    values = [float(value) for value in range(200, 0, -1)]
+    assert (percentile(values, 50), percentile(values, 99), percentile([7.0], 99)) == (100, 198, 7)
+
+
+def test_bare_aiohttp_and_headrace_are_answered_alike(
+    database_url: str, provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    trial = CallTrial(
+        caller="aiohttp",
+        label="test",
+        calls=6,
+        at_once=3,
+        home=str(tmp_path),
+        provider_url=provider.url,
+        ledger_database=database_url,
+    )
+    bare = CallMeasurement.model_validate_json(last_line("benchmarks.calls", trial))
+    assert provider.paid == 9
+    own = trial.model_copy(update={"caller": "headrace"})
+    assert CallMeasurement.model_validate_json(last_line("benchmarks.calls", own)).answers == bare.answers
+    assert provider.paid == 18
+
+
+def test_a_pace_is_kept_for_commits_and_calls(database_url: str, provider: ScriptedProvider, tmp_path: Path) -> None:
+    trial = PaceTrial(
+        home=str(tmp_path),
+        provider_url=provider.url,
+        ledger_database=database_url,
+        label="test",
+        calls_a_second=50,
+        seconds=0.2,
+    )
+    measured = PaceMeasurement.model_validate_json(last_line("benchmarks.pace", trial))
+    assert (measured.calls, provider.paid) == (10, 110)  # the warm-up's are answered too
+    assert 0 < measured.added_median_ms <= measured.added_p99_ms

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
+from benchmarks.ledger_environment import configure_ledger
 from benchmarks.trial import Trial
 from benchmarks.workload import (
     MAX_TOKENS,
@@ -57,17 +57,9 @@ def transport(_: Trial) -> str:
 
 def _configure(trial: Trial) -> None:
     """The settings a user would make in the environment."""
-    os.environ.update(
-        HEADRACE_HOME=trial.home,
-        HEADRACE_CACHE=str(Path(trial.home) / "cache"),
-        HEADRACE_PROJECT=trial.project,
-        DATABASE_URL=trial.ledger_database,
-        OPENAI_API_KEY="benchmark",
-        OPENAI_BASE_URL=trial.provider_url,
-    )
     if trial.prefect_api is not None:
         os.environ["PREFECT_API_URL"] = trial.prefect_api
-    get_settings.cache_clear()
+    configure_ledger(trial.home, trial.ledger_database, trial.provider_url, trial.project)
 
 
 def _in_a_flow_run(trial: Trial) -> Analyse:

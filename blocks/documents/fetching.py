@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +35,6 @@ class _Fetched:
 async def fetch_document(
     source: str,
     *,
-    stdin: bytes | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     max_bytes: int = MAX_BYTES,
 ) -> Document:
@@ -40,7 +42,6 @@ async def fetch_document(
 
     Args:
         source: a path, an http(s) URL (redirects are followed), or `-` for standard input.
-        stdin: what standard input holds, where the caller has read it already.
         timeout_seconds: bound on the whole of a download.
         max_bytes: bound on the size, after decompression.
 
@@ -49,8 +50,7 @@ async def fetch_document(
             is one sentence that names the source and says what would be right.
     """
     if source == "-":
-        data = await asyncio.to_thread(_read_stdin, max_bytes) if stdin is None else stdin
-        fetched = _Fetched("-", data)
+        fetched = _Fetched("-", await _read_stdin(max_bytes))
     elif "://" in source:
         fetched = await _download(source, timeout_seconds, max_bytes)
     else:
@@ -73,8 +73,38 @@ def _read(fetched: _Fetched) -> Document:
     )
 
 
-def _read_stdin(max_bytes: int) -> bytes:
-    return _read_at_most(sys.stdin.buffer, max_bytes)
+async def _read_stdin(max_bytes: int) -> bytes:
+    """Standard input, read by a thread that nobody has to wait for: it may be a pipe or terminal left open."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(data: bytes | None) -> None:
+        if done.cancelled():
+            return
+        if data is None:
+            done.set_exception(BadInput("standard input is closed; pipe a bill into it, or name a file"))
+        else:
+            done.set_result(data)
+
+    def read() -> None:
+        try:
+            data = _read_descriptor(sys.stdin.fileno(), max_bytes)
+        except (OSError, ValueError, AttributeError):  # closed by the shell, by us, or never there
+            data = None
+        with suppress(RuntimeError):  # the loop is closed: whoever waited was interrupted
+            loop.call_soon_threadsafe(settle, data)
+
+    threading.Thread(target=read, name="standard-input", daemon=True).start()
+    return await done
+
+
+def _read_descriptor(descriptor: int, max_bytes: int) -> bytes:
+    """As `_read_at_most`, without the lock of a file object, which a daemon thread must not hold at exit."""
+    parts, size = [], 0
+    while size <= max_bytes and (part := os.read(descriptor, min(_CHUNK_BYTES, max_bytes + 1 - size))):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _read_file(source: str, max_bytes: int) -> bytes:

@@ -26,7 +26,7 @@ from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, unreadable
 from blocks.providers.http_client import without_credentials
 from blocks.providers.litellm_failures import translated
-from blocks.providers.openai_answers import UsageBody, judge
+from blocks.providers.openai_answers import judge, read_usage
 from blocks.providers.openai_requests import messages, response_format, sampling
 from blocks.providers.price_table import SELF_HOSTED
 from schemas.calls import ChatCall, EmbeddingCall, ProviderReply
@@ -180,7 +180,7 @@ class LiteLLMClient:
         if exchange.response_bytes is None:
             exchange.response_bytes = answer.model_dump_json().encode()
         reported = getattr(answer, "usage", None)
-        usage = UsageBody.model_validate(reported.model_dump()) if reported is not None else None
+        usage = read_usage(reported.model_dump()) if reported is not None else None
         return {
             "model": answer.model or self.model,
             "usage": usage.usage() if usage else None,
@@ -200,7 +200,11 @@ def litellm_client(litellm: ModuleType, model: str, named: NamedModel) -> LiteLL
     try:
         litellm.get_llm_provider(model=named.model)
     except litellm.exceptions.BadRequestError as error:
-        raise ConfigurationError(f"there is no provider for the model name {named.model}", model=model) from error
+        raise ConfigurationError(
+            f"there is no provider for the model name {named.model}; "
+            "names look like gpt-4o-mini or anthropic/claude-haiku-4-5",
+            model=model,
+        ) from error
     return LiteLLMClient(litellm, model, named)
 
 

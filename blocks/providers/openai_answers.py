@@ -9,10 +9,10 @@ from array import array
 from collections.abc import Mapping
 from decimal import Decimal
 from sys import byteorder
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, refused, unreadable
@@ -62,6 +62,20 @@ class UsageBody(BaseModel):
         return None if self.cost is None else Decimal(repr(self.cost))
 
 
+def read_usage(said: Any) -> UsageBody | None:
+    """What the provider says it counted; None where that cannot be read: the answer is good all the same."""
+    if said is None:
+        return None
+    try:
+        return UsageBody.model_validate(said)
+    except ValidationError:
+        return None
+
+
+Text = Annotated[str | None, BeforeValidator(lambda said: said if isinstance(said, str) else None)]
+"""A remark beside the answer: what is no text counts as unsaid."""
+
+
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
@@ -69,14 +83,14 @@ class _Message(BaseModel):
 
 class _Choice(BaseModel):
     message: _Message
-    finish_reason: str | None = None
+    finish_reason: Text = None
 
 
 class _Chat(BaseModel):
-    id: str | None = None
-    model: str | None = None
+    id: Text = None
+    model: Text = None
     choices: list[_Choice] = Field(min_length=1)
-    usage: UsageBody | None = None
+    usage: Any = None
 
 
 class _Vector(BaseModel):
@@ -85,9 +99,9 @@ class _Vector(BaseModel):
 
 
 class _Embeddings(BaseModel):
-    model: str | None = None
+    model: Text = None
     data: list[_Vector]
-    usage: UsageBody | None = None
+    usage: Any = None
 
 
 def read_chat(exchange: Exchange, headers: Mapping[str, str], origin: Origin, model: str) -> ProviderReply:
@@ -146,7 +160,8 @@ def read_embeddings(
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def _common(exchange: Exchange, usage: UsageBody | None) -> dict[str, Any]:
+def _common(exchange: Exchange, said: Any) -> dict[str, Any]:
+    usage = read_usage(said)
     return {
         "usage": usage.usage() if usage else None,
         "provider_cost_usd": usage.cost_usd() if usage else None,
@@ -161,7 +176,7 @@ def _parsed(shape: type[Body], exchange: Exchange, origin: Origin) -> Body:
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise unreadable(origin, f"at {place or 'the top'}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise unreadable(origin, "not JSON") from None
 
 
@@ -170,6 +185,7 @@ def load_json(body: bytes) -> Any:
 
     Raises:
         ValueError: it is not JSON.
+        RecursionError: it is nested deeper than Python goes.
     """
     try:
         return orjson.loads(body)

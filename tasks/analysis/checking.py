@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 
@@ -31,7 +32,7 @@ async def check_evidence(bill: BillRef, draft: DraftAnalysis, research: Research
     """The draft with its evidence looked up in the stored bill and in what research found."""
     async with open_ledger() as ledger:
         loaded = await load_bill(ledger.engine, bill.id)
-    return check_draft(draft, loaded, research)
+    return await asyncio.to_thread(check_draft, draft, loaded, research)  # seconds for the longest bills
 
 
 def check_draft(draft: DraftAnalysis, bill: BillText, research: Research) -> BillAnalysis:

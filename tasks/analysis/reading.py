@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,8 @@ from tasks.analysis.sentences import split_sentences
 from tasks.ledger.rows import insert_rows
 from tasks.ledger.session import open_ledger
 from tasks.ledger.steps import step
+
+log = logging.getLogger(__name__)
 
 STDIN = "-"
 TITLE_CHARACTERS = 300
@@ -88,10 +90,11 @@ async def read_bill(source: str, jurisdiction: str = "", bill_id: str = "", sess
         stored = await find_bill(ledger.engine, source)
         if stored is not None:
             return stored
-        standard_input = await asyncio.to_thread(sys.stdin.buffer.read) if source == STDIN else None
-        document = await fetch_document(source, stdin=standard_input)
+        document = await fetch_document(source)
         document = document.model_copy(update={"text": postgres_text(document.text)})
         key = _key(document, jurisdiction, bill_id, session)
+        if UNKNOWN in (key.jurisdiction, key.bill_id, key.session):
+            log.info("%s is stored as %s; --jurisdiction, --bill-id and --session say what it is", source, key)
         return await _store(ledger.engine, document, key)
 
 

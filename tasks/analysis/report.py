@@ -12,7 +12,9 @@ from schemas.analysis import BillReport
 from schemas.canonical import postgres_json, postgres_text
 from schemas.identifiers import new_id
 from tasks.analysis.drafting import PROMPTS
+from tasks.ledger.operations import Attempt
 from tasks.ledger.prompts import Prompt
+from tasks.ledger.runs import hold_run
 
 REPORT = Prompt(PROMPTS / "report.md")
 
@@ -35,8 +37,12 @@ _STORE = text("""
 """)
 
 
-async def store_analysis(engine: AsyncEngine, report: BillReport) -> None:
-    """The report is the run's row in `bill_analyses`; storing it twice is storing it once."""
+async def store_analysis(engine: AsyncEngine, report: BillReport, attempt: Attempt) -> None:
+    """The report is the run's row in `bill_analyses`; storing it twice is storing it once.
+
+    Raises:
+        LeaseLost: another attempt has taken the run over, whose report is the one that counts.
+    """
     whole: dict[str, Any] = report.model_dump(mode="json")
     values: dict[str, Any] = {name: dump_json(postgres_json(whole[name])) for name in _JSON_COLUMNS}
     values |= {
@@ -49,6 +55,7 @@ async def store_analysis(engine: AsyncEngine, report: BillReport) -> None:
     }
     with database_errors():
         async with engine.begin() as connection:
+            await hold_run(connection, attempt)
             await connection.execute(_STORE, values)
 
 

@@ -71,13 +71,17 @@ def join_reviews(reviews: Sequence[Review], parts: Sequence[BillAnalysis]) -> Re
         factual_errors=_placed(places, (review.factual_errors for review in reviews)),
         rubric=Rubric(**mean),
         reviewer_passed=all(review.reviewer_passed for review in reviews),
-        overruled_because=[
-            f"in part {number} {reason}"
-            for number, (review, part) in enumerate(zip(reviews, parts, strict=True), 1)
-            for reason in reasons_not_to_pass(len(review.factual_errors), part)
-        ],
+        overruled_because=_overruled(reviews, parts),
         readings=[item for review in reviews for item in review.readings],
     )
+
+
+def _overruled(reviews: Sequence[Review], parts: Sequence[BillAnalysis]) -> list[str]:
+    where: dict[str, list[int]] = {}
+    for number, (review, part) in enumerate(zip(reviews, parts, strict=True), 1):
+        for reason in reasons_not_to_pass(len(review.factual_errors), part):
+            where.setdefault(reason, []).append(number)
+    return [f"in part{'s' * (len(found) > 1)} {_listed(found)} {reason}" for reason, found in where.items()]
 
 
 def _place(number: int, part: BillAnalysis) -> str:
@@ -88,4 +92,23 @@ def _place(number: int, part: BillAnalysis) -> str:
 
 
 def _placed(places: Sequence[str], said: Iterable[Sequence[str]]) -> list[str]:
-    return [f"{place}: {item}" for place, items in zip(places, said, strict=True) for item in items if item]
+    """What was said, each with its part; what was said of several parts alike is said once."""
+    parts: dict[str, list[int]] = {}
+    for number, items in enumerate(said, 1):
+        for item in filter(None, items):
+            parts.setdefault(item, []).append(number)
+    return [
+        f"{places[numbers[0] - 1] if len(numbers) == 1 else f'Parts {_listed(numbers)}'}: {item}"
+        for item, numbers in parts.items()
+    ]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Ascending numbers for people: 1–3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from schemas.analysis import AnalysisModels, BillAnalysis, Draft, Reading, Research, Review, Round
@@ -13,6 +12,7 @@ from tasks.analysis.generation import generate_draft, merge_summaries, refine_dr
 from tasks.analysis.quality import quality_score
 from tasks.analysis.reading import BillText
 from tasks.analysis.reviewing import join_reviews, review_analysis
+from tasks.ledger.fan_out import for_each
 
 GROUPS_AT_ONCE = 8
 
@@ -38,11 +38,11 @@ class Analyst:
 
     async def work(self, max_rounds: int) -> list[Round]:
         """Rounds until one passes, at most `max_rounds` refinements after the first."""
-        await self._each(self.groups, self._generate)
+        await for_each(self.groups, self._generate, at_once=GROUPS_AT_ONCE)
         rounds = [await self._conclude(1)]
         while not rounds[-1].review.passed and len(rounds) <= max_rounds:
             open_groups = [group for group in self.groups if group.review and not group.review.passed]
-            await self._each(open_groups, self._refine)
+            await for_each(open_groups, self._refine, at_once=GROUPS_AT_ONCE)
             rounds.append(await self._conclude(len(rounds) + 1))
         return rounds
 
@@ -75,21 +75,6 @@ class Analyst:
         words = [len(section.span.of(self.bill.text).split()) for section in self.bill.sections]
         score = quality_score(analysis, review.rubric, words)
         return Round(number=number, analysis=analysis, review=review, quality_score=score)
-
-    async def _each(self, groups: Sequence[GroupState], work: Callable[[GroupState], Awaitable[None]]) -> None:
-        """`work` over all groups, a few at once; the first failure ends the others."""
-        slots = asyncio.Semaphore(GROUPS_AT_ONCE)
-
-        async def one(group: GroupState) -> None:
-            async with slots:
-                await work(group)
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for group in groups:
-                    tasks.create_task(one(group))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
 
 
 def best_round(rounds: Sequence[Round]) -> Round:

@@ -74,7 +74,8 @@ _SETTLE = text(f"""
     FROM (
         SELECT r.*, held.status AS was FROM {recordset("llm_requests", _SETTLE_COLUMNS)}
         JOIN llm_requests AS held ON held.id = r.id
-        WHERE held.id = ANY(:ids) AND held.status IN ('reserved', 'unknown') ORDER BY held.id FOR UPDATE OF held
+        WHERE held.id = ANY(:ids) AND (held.status = 'reserved' OR held.status = 'unknown' AND r.status <> 'unknown')
+        ORDER BY held.id FOR UPDATE OF held
     ) AS r
     WHERE llm_requests.id = r.id AND llm_requests.id = ANY(:ids)
     RETURNING r.id, r.was

@@ -29,6 +29,7 @@ from schemas.calls import (
     Message,
     Usage,
 )
+from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
 from tasks.ledger.fallbacks import answer_or_fall_back, as_fallback
@@ -302,6 +303,8 @@ def _scope(
     context: dict[str, Any] | None,
 ) -> CallScope:
     """The scope of the run in progress, or of none, with what the caller says on top."""
+    for name, text in (("project", project), ("user", user), ("purpose", purpose)):
+        require_storable(text, name)
     scope = current_scope.get() or CallScope(project=ledger.settings.project)
     return replace(
         scope,

@@ -25,7 +25,7 @@ from uuid import UUID
 from blocks.providers.exchange import Exchange
 from blocks.providers.prices import worst_case_of
 from schemas.calls import CallKind, ChatCall, CostEstimate, CostSource, EmbeddingCall, ModelInfo, ProviderReply
-from schemas.canonical import content_key, postgres_json
+from schemas.canonical import content_key, postgres_json, require_storable
 from schemas.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -112,8 +112,9 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
         BudgetExceeded: a budget has no room; nothing was spent.
         ConfigurationError: unknown model, wrong key, or no known price under a budget.
         RetriesExhausted: the provider failed as often as the policy allows.
-        BadInput: the provider found the request wrong.
+        BadInput: the provider found the request wrong, or a name cannot be stored.
     """
+    require_storable(call.model, "model")
     model = await ledger.providers.describe(call.model)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
     async with ledger.flights.turn(flight.key):
@@ -263,11 +264,16 @@ class _Flight:
         }
 
 
+def _usd(amount: Decimal) -> str:
+    return f"${amount.normalize():f}"
+
+
 def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:
     key = outcome.key
     return BudgetExceeded(
-        f"the {key.period} budget of {key.scope_kind} {key.scope_id!r} is {outcome.limit_usd:f} USD with "
-        f"{outcome.spent_usd:f} spent: a call of up to {estimate.usd or ZERO:f} USD does not fit",
+        f"the {key.period} budget of {key.scope_kind} {key.scope_id!r} is {_usd(outcome.limit_usd)} with "
+        f"{_usd(outcome.spent_usd)} spent: a call of up to {_usd(estimate.usd or ZERO)} does not fit "
+        f"(`headrace budget set` changes it)",
         scope_kind=key.scope_kind,
         scope_id=key.scope_id,
         period=key.period,

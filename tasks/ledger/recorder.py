@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from blocks.database import database_errors
 from schemas.errors import DatabaseUnavailable, HeadraceError
-from tasks.ledger.operations import EndStep, Operation, Outcome, Settle
+from tasks.ledger.operations import BeginStep, EndStep, Operation, Outcome, Reserve, Settle
 from tasks.ledger.transaction import apply_batch
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Recorder:
         try:
             outcome = await asyncio.shield(future)
         except BaseException:
+            if isinstance(operation, Reserve) and self._withdraw(future):
+                raise
             if otherwise is not None:
                 following = otherwise()
                 future.add_done_callback(lambda _: self.record_soon(following))
@@ -75,6 +77,13 @@ class Recorder:
     def record_soon(self, operation: Operation) -> None:
         """`operation` will be written no later than anything recorded after it."""
         self._enqueue(operation).add_done_callback(_retrieve)
+
+    def _withdraw(self, future: asyncio.Future[Outcome]) -> bool:
+        """True when what `future` stands for had not been begun, and now never will be."""
+        waiting = next((entry for entry in self._waiting if entry[1] is future), None)
+        if waiting is not None:
+            self._waiting.remove(waiting)
+        return waiting is not None
 
     async def close(self) -> None:
         """Everything handed in is written; what Postgres stays away for too long is lost, and logged."""
@@ -154,13 +163,13 @@ class Recorder:
             await connection.close()
 
     def _keep_what_happened(self, batch: Sequence[_Entry]) -> None:
-        """Callers were told, but money moved and steps ended: that is written before anything that comes later."""
-        owed = [(item, future) for item, future in batch if isinstance(item, Settle | EndStep)]
+        """Callers were told, but money moved and steps went on: that is written before anything that comes later."""
+        owed = [(item, future) for item, future in batch if isinstance(item, Settle | BeginStep | EndStep)]
         count = len({item.row["id"] for item, _ in owed})
         if owed and self._closing:
-            log.error("Postgres stayed away: how %d calls or steps ended is not on record", count)
+            log.error("Postgres stayed away: what became of %d calls or steps is not on record", count)
         elif owed:
-            log.warning("Postgres is away: how %d calls or steps ended waits to be recorded", count)
+            log.warning("Postgres is away: what became of %d calls or steps waits to be recorded", count)
             self._waiting.extendleft(reversed(owed))
 
 
@@ -171,6 +180,6 @@ def _fail(batch: Sequence[_Entry], error: Exception) -> None:
 
 
 def _retrieve(future: asyncio.Future[Outcome]) -> None:
-    """Look at the result of a write nobody awaits: the next awaited write meets the same trouble."""
+    """Look at the result of a write nobody awaits; what Postgres was away for is kept by the recorder."""
     if not future.cancelled() and (error := future.exception()) is not None:
         log.warning("a record was not written (%s)", type(error).__name__)

@@ -13,10 +13,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blocks.database import database_errors
-from schemas.canonical import postgres_json
-from schemas.errors import HeadraceError, LeaseLost, NotFound, RunBusy
+from schemas.canonical import postgres_json, postgres_text, require_storable
+from schemas.errors import DatabaseUnavailable, HeadraceError, LeaseLost, NotFound, RunBusy
 from schemas.identifiers import new_id
 from tasks.ledger.flights import Flights
 from tasks.ledger.operations import Attempt, BeginRun, EndRun
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 current_run: ContextVar[Run | None] = ContextVar("headrace_run", default=None)
 resuming: ContextVar[UUID | None] = ContextVar("headrace_resuming", default=None)
 """Set by `run_flow(…, resume=RUN)`: the next run opened is this one, continued."""
+
+
+INTERRUPTED = {"code": "cancelled", "message": "interrupted"}
 
 
 class StoredStep(BaseModel):
@@ -101,7 +105,11 @@ async def open_run(request: RunRequest) -> AsyncIterator[Run]:
     Raises:
         RunBusy: the run to resume is being worked on by a live process.
         NotFound: there is no run to resume with that id.
+        BadInput: a name in the request cannot be stored.
     """
+    for name in ("project", "variant", "user"):
+        require_storable(getattr(request, name), name)
+    request = request.model_copy(update={"subject": postgres_text(request.subject)})  # a file may be called anything
     async with open_ledger() as ledger:
         run = await _begin(ledger, request)
         run_token, scope_token = current_run.set(run), current_scope.set(_scope_of(run))
@@ -113,7 +121,7 @@ async def open_run(request: RunRequest) -> AsyncIterator[Run]:
             await _end(run, "failed", {"code": error.code, "message": str(error), "details": error.details})
             raise
         except (asyncio.CancelledError, KeyboardInterrupt):
-            await asyncio.shield(_end(run, "cancelled", {"code": "cancelled", "message": "interrupted"}))
+            await asyncio.shield(_end(run, "cancelled", INTERRUPTED))
             log.warning("run %s was interrupted; `headrace resume %s` goes on with it", run.id, run.id)
             raise
         except Exception as error:
@@ -144,7 +152,9 @@ async def _begin(ledger: Ledger, request: RunRequest) -> Run:
     await bury_dead_workers(ledger.engine, ledger.worker.id)
     with database_errors():
         async with ledger.engine.begin() as connection:
-            return await connection.run_sync(_take_over, ledger, resumed, request)
+            run = await connection.run_sync(_take_over, ledger, resumed, request)
+    ledger.attempts.add(run.attempt.id)
+    return run
 
 
 async def _create(ledger: Ledger, request: RunRequest) -> Run:
@@ -160,7 +170,9 @@ async def _create(ledger: Ledger, request: RunRequest) -> Run:
         "nonce": nonce,
         "attempt_id": attempt.id,
     }
-    await ledger.recorder.record(BeginRun(row, _attempt_row(ledger, attempt, request.prefect_flow_run_id), attempt))
+    beginning = BeginRun(row, _attempt_row(ledger, attempt, request.prefect_flow_run_id), attempt)
+    unheard = EndRun({"id": attempt.run_id, "status": "cancelled", "result": None, "error": INTERRUPTED}, attempt)
+    await ledger.recorder.record(beginning, otherwise=lambda: unheard)
     ledger.attempts.add(attempt.id)
     if request.prefect_flow_run_id in ledger.begun:
         ledger.begun[request.prefect_flow_run_id][request.flow, request.subject, request.variant] = attempt.run_id
@@ -201,6 +213,20 @@ _LOCK_RUN = text("""
     LEFT JOIN workers ON workers.id = run_attempts.worker_id
     WHERE runs.id = :run FOR UPDATE OF runs
 """)
+_HOLD = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
+
+
+async def hold_run(connection: AsyncConnection, attempt: Attempt) -> None:
+    """The run stays this attempt's until the transaction of `connection` ends.
+
+    Raises:
+        LeaseLost: another attempt has taken it over; nothing of this one may be written any more.
+    """
+    held = await connection.execute(_HOLD, {"run": attempt.run_id, "attempt": attempt.id})
+    if held.first() is None:
+        raise LeaseLost("another attempt has taken this run over; its record is the one that counts")
+
+
 _SUPERSEDE = text("""
     UPDATE run_attempts SET ended_at = clock_timestamp(), outcome = 'crashed' WHERE run_id = :run AND ended_at IS NULL
 """)
@@ -222,7 +248,6 @@ def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: Ru
     connection.execute(_SUPERSEDE, {"run": run_id})
     connection.execute(_HAND_OVER, {"run": run_id, "attempt": attempt.id})
     insert_rows(connection, "run_attempts", [_attempt_row(ledger, attempt, request.prefect_flow_run_id)])
-    ledger.attempts.add(attempt.id)
     steps = {step.key: StoredStep(**step._mapping) for step in connection.execute(_STEPS, {"run": run_id})}
     return Run(
         attempt=attempt,
@@ -248,6 +273,7 @@ async def _end(run: Run, status: str, error: dict[str, Any] | None) -> None:
     }
     try:
         await run.ledger.recorder.record(EndRun(row, run.attempt))
-    except LeaseLost:
+    except (LeaseLost, DatabaseUnavailable) as problem:
         if status == "completed":
             raise
+        log.warning("the end of run %s is not on record: %s", run.id, problem)  # why it ended matters more

@@ -27,7 +27,7 @@ FAST = 1
 MOST_TOKENS = 2**31 - 1
 """What is beyond is no count: the provider said nothing that can be believed."""
 
-_COUNTS = {"input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"}
+_COUNTED_ONLY_IN_COST = {"cache_write_tokens"}
 
 UNSAID: dict[str, Any] = {
     "answered_model": None,
@@ -169,8 +169,10 @@ def _text(said: str | None) -> str | None:
 
 def _believable(usage: Usage | None) -> dict[str, int]:
     """The counts as columns; none where the provider did not say, or says what cannot be."""
-    counts = usage.model_dump(include=_COUNTS) if usage else {}
-    return counts if all(0 <= count <= MOST_TOKENS for count in counts.values()) else {}
+    counts = usage.model_dump() if usage else {}
+    if not all(0 <= count <= MOST_TOKENS for count in counts.values()):
+        return {}
+    return {name: count for name, count in counts.items() if name not in _COUNTED_ONLY_IN_COST}
 
 
 NOT_PACKED = {"request_bytes", "response_bytes"}

@@ -127,7 +127,8 @@ async def _record(
     step_id = _begin(definition, run, key, arguments)
     token = current_scope.set(_scope_of(run, definition.name, step_id))
     began = time.monotonic()
-    log.info("%s …", definition.name)
+    label = _label(definition, run)
+    log.info("%s …", label)
     try:
         result = await work()
     except (Exception, asyncio.CancelledError) as error:
@@ -138,9 +139,16 @@ async def _record(
     output = postgres_json(result.model_dump(mode="json"))
     run.ledger.recorder.record_soon(_ending(run, step_id, "completed", output=output))
     run.steps[key] = run.steps[key].model_copy(update={"status": "completed", "output": output})
-    log.info("%s done in %.1f s", definition.name, time.monotonic() - began)
+    log.info("%s done in %.1f s", label, time.monotonic() - began)
     replayed: R = definition.output(run.steps[key])
     return replayed
+
+
+def _label(definition: _Definition, run: Run) -> str:
+    """The step as progress names it: with the run's subject where several runs go on beside each other."""
+    if len(run.ledger.attempts) < 2:
+        return definition.name
+    return f"{run.subject.rstrip('/').rpartition('/')[2]}: {run.ordinal} {definition.name}"
 
 
 def _begin(definition: _Definition, run: Run, key: str, arguments: dict[str, Any]) -> UUID:
@@ -172,6 +180,8 @@ def _ending(run: Run, step_id: UUID, status: str, *, output: Any = None, error: 
     said = None
     if isinstance(error, HeadraceError):
         said = postgres_json({"code": error.code, "message": str(error)})
+    elif isinstance(error, asyncio.CancelledError):
+        said = {"code": "cancelled", "message": "interrupted"}
     elif error is not None:
         said = {"code": "internal", "message": type(error).__name__}
     return EndStep({"id": step_id, "status": status, "output": output, "error": said}, run.attempt)

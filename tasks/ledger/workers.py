@@ -116,13 +116,13 @@ async def bury_dead_workers(engine: AsyncEngine, me: UUID) -> int:
             if gone:
                 await connection.execute(_END_DEAD_LEASES, {"ids": gone})
         async with engine.begin() as connection:
-            return await connection.run_sync(give_up_abandoned)
+            return await connection.run_sync(give_up_abandoned, me)
 
 
 _ABANDONED = text("""
     SELECT llm_requests.id, llm_requests.reserved_usd, llm_requests.budget_scopes FROM llm_requests
     JOIN workers ON workers.id = llm_requests.worker_id AND workers.lease_until < clock_timestamp()
-    WHERE llm_requests.status = 'reserved'
+    WHERE llm_requests.status = 'reserved' AND workers.id <> :me
 """)
 _GIVE_UP = text("""
     UPDATE llm_requests SET status = 'unknown', completed_at = clock_timestamp(),
@@ -135,14 +135,17 @@ _FREE_CLAIMS = text("""
     DELETE FROM answers WHERE key IN (
         SELECT answers.key FROM answers
         JOIN workers ON workers.id = answers.worker_id AND workers.lease_until < clock_timestamp()
-        WHERE answers.status = 'claimed' FOR UPDATE OF answers SKIP LOCKED
+        WHERE answers.status = 'claimed' AND workers.id <> :me FOR UPDATE OF answers SKIP LOCKED
     )
 """)
 
 
-def give_up_abandoned(connection: Connection) -> int:
-    """Requests in flight of workers whose lease is over are `unknown`, their claims free; returns how many."""
-    found = connection.execute(_ABANDONED).all()
+def give_up_abandoned(connection: Connection, me: UUID) -> int:
+    """Requests in flight of workers whose lease is over are `unknown`, their claims free; returns how many.
+
+    Not those of worker `me`, who asks and so lives, even if its lease was renewed too late.
+    """
+    found = connection.execute(_ABANDONED, {"me": me}).all()
     held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found}
     if held:
         # Budget rows first, then requests: the order of every transaction of the ledger.
@@ -152,5 +155,5 @@ def give_up_abandoned(connection: Connection) -> int:
         for reservation in held.values():
             reservation.settle("reserved", None, usage)
         write_usage(connection, usage)
-    connection.execute(_FREE_CLAIMS)
+    connection.execute(_FREE_CLAIMS, {"me": me})
     return len(held)

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from blocks.prefect_api import (
     ensure_work_pool,
     find_api,
     is_answering,
+    read_block,
 )
 from schemas.errors import ConfigurationError
 
@@ -145,5 +147,50 @@ def test_what_the_api_refuses_is_said(api: FakeApi, dead_url: str) -> None:
     with pytest.raises(PrefectRefused, match="POST work_pools/filter"):
         ensure_work_pool(dead_url, "mine")
     api.refusing = True
-    with pytest.raises(PrefectRefused, match="did not take POST work_pools/: HTTP Error 422"):
+    with pytest.raises(PrefectRefused, match=r"did not take POST work_pools/ \(status 422\)"):
         ensure_work_pool(api.url, "mine")
+
+
+@contextmanager
+def saying(answer: bytes) -> Iterator[str]:
+    """The address of a server that says `answer` to whoever connects, and no more."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<html>no</html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_what_is_no_prefect_api_is_said_in_a_sentence(answer: bytes) -> None:
+    with saying(answer) as url, pytest.raises(PrefectRefused, match=r"127\.0\.0\.1"):
+        read_block(url, "headrace-settings", "headrace")
+
+
+def test_a_password_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    address = "http://ada:s3cret@127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    with pytest.raises(ConfigurationError) as unset:
+        find_api(tmp_path)
+    with pytest.raises(PrefectRefused) as refused:
+        read_block(address, "headrace-settings", "headrace")
+    assert "s3cret" not in f"{unset.value} {refused.value}"
+    assert "http://127.0.0.1:9/api" in str(unset.value)

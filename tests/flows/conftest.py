@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -95,7 +94,9 @@ def start(command_server: CommandServer, settings: Settings, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def headrace(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def headrace(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Run]:
     """Runs the command `headrace ARGUMENTS` to its end, in this process."""
     assert settings.database_url is not None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -103,7 +104,8 @@ def headrace(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch
     def run(*arguments: object, stdin: bytes = b"") -> Done:
         capsys.readouterr()
         get_settings.cache_clear()
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        (tmp_path / "stdin").write_bytes(stdin)
+        monkeypatch.setattr("sys.stdin", (tmp_path / "stdin").open())
         others, logging.root.handlers = logging.root.handlers, []  # the command sets up its own
         try:
             code = run_command([str(argument) for argument in arguments])

@@ -13,7 +13,8 @@ from flows.analysis import analyze_bill, analyze_bills
 from flows.running import run_flow
 from schemas.analysis import BillReport
 from schemas.bills import Section
-from schemas.errors import BadInput, BudgetExceeded, ConfigurationError
+from schemas.errors import BadInput, BudgetExceeded, ConfigurationError, LeaseLost
+from schemas.identifiers import new_id
 from tasks.analysis.sections import split_sections
 from tasks.ledger.limits import set_budgets
 from tests.conftest import Environment
@@ -381,3 +382,30 @@ async def test_a_schema_that_is_not_there_names_the_command(
     environment(DATABASE_URL=empty_database_url)
     with pytest.raises(ConfigurationError, match="headrace db upgrade"):
         await analyze(bill)
+
+
+async def test_the_report_of_an_attempt_that_lost_its_run_is_not_stored(
+    bill: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_over(report: BillReport) -> str:
+        look("UPDATE runs SET attempt_id = :heir", heir=new_id())
+        return "too late"
+
+    monkeypatch.setattr("flows.analysis.render_report", taken_over)
+    with pytest.raises(LeaseLost):
+        await analyze(bill)
+    assert look("SELECT * FROM bill_analyses") == []
+
+
+async def test_an_artifact_that_prefect_does_not_take_leaves_the_analysis_as_it_is(
+    bill: Path, look: Look, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(**_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("flows.analysis.prefect_flow_run_id", new_id)
+    monkeypatch.setattr("flows.running.prefect_flow_run_id", lambda: None)
+    monkeypatch.setattr("prefect.artifacts.acreate_markdown_artifact", refuse)
+    report = await analyze(bill)
+    assert report.status == "completed"
+    assert f"the report of run {report.run_id} is no artifact: ConnectionError" in caplog.text

@@ -138,7 +138,7 @@ def test_answers_that_never_fit(bill: Path, analyst: ScriptedAnalyst, headrace: 
 def test_a_budget_without_room(bill: Path, headrace: Run, look: Look, provider: ScriptedProvider) -> None:
     assert headrace("budget", "set", "--day", "0.000001").code == 0
     done = headrace("analyze", bill, "--bare", "--json")
-    check_reason(done, BUDGET, "the day budget of project 'default' is 0.000001")
+    check_reason(done, BUDGET, "the day budget of project 'default' is $0.000001")
     assert done.json["error"]["code"] == "budget_exceeded"
     check_failed_run(look, "budget_exceeded")
     assert provider.log == []
@@ -276,7 +276,7 @@ def test_a_run_that_is_being_worked_on_is_not_resumed(
     busy = headrace("resume", run["id"], "--bare")
     provider.release()
     assert command.wait().code == 0
-    check_reason(busy, FAILED, "is being worked on by process")
+    check_reason(busy, BAD_INPUT, "is being worked on by process")
     assert look("SELECT count(*) AS n FROM run_attempts") == [{"n": 1}]
 
 

@@ -71,6 +71,8 @@ def test_analyze_of_many_writes_an_object_for_each(tmp_path: Path, bill: Path, h
     people = headrace("analyze", bill, tmp_path / "empty.txt", "--bare")
     assert people.code == 1
     assert "empty.txt is empty" in people.out
+    (tmp_path / "none.txt").write_text("")
+    assert headrace("analyze", tmp_path / "empty.txt", tmp_path / "none.txt", "--bare").code == 2, "all failed alike"
     assert headrace("analyze", bill, bill, "--bare", "--json").json["status"] == "completed"
 
 
@@ -234,3 +236,8 @@ def test_ids_are_told_as_uuids_and_money_as_decimal_text(bill: Path, headrace: R
     assert "E" not in shown["cost_usd"]
     assert headrace("runs", "--json").json["rows"][0]["started_at"].endswith("+00:00")
     assert os.environ["OPENAI_API_KEY"] not in str(shown)
+
+
+def test_runs_without_a_number_that_can_be_listed_is_bad_usage(headrace: Run) -> None:
+    done = headrace("runs", "--limit", "0")
+    assert (done.code, done.err) == (2, 'headrace: Invalid value "0" for --limit. Must be >= 1.\n')

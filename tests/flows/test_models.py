@@ -10,8 +10,10 @@ import pytest
 
 from blocks.embedded import presence
 from blocks.embedded.presence import missing_weights
+from blocks.providers.registry import Providers
 from blocks.settings import get_settings
 from flows.command_line import run_command
+from flows.doctor import _model
 from tests.conftest import Environment
 from tests.scripted_provider import ScriptedProvider
 
@@ -139,3 +141,15 @@ def test_weights_are_looked_for_and_not_loaded(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / f"{presence.MODEL}.gguf").touch()
     assert missing_weights("chat", tmp_path, None) is None
+
+
+async def test_doctor_names_the_table_that_mends_a_named_model(names: Path) -> None:
+    async with Providers(get_settings(), None) as providers:
+        finding = await _model(providers, "gone", ["review"])
+    assert not finding.ok
+    assert finding.mend is not None
+    assert finding.mend.startswith("mend [models.gone] in the file of named models, or set HEADRACE_REVIEW_MODEL")
+    assert KEY not in str(finding)
+    names.write_text("[models.gone]\n")
+    async with Providers(get_settings(), None) as providers:
+        assert (await _model(providers, "gone", ["review"])).mend == "mend the file of named models"

@@ -50,7 +50,8 @@ def completion(request: dict[str, Any], reply: Reply, number: int) -> dict[str, 
     """The body of a chat completion."""
     usage = {"prompt_tokens": prompt_tokens(request), "completion_tokens": count_tokens(reply.text or "")}
     usage |= reply.usage
-    usage.setdefault("total_tokens", usage["prompt_tokens"] + usage["completion_tokens"])
+    if "total_tokens" not in usage:
+        usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
     message = {"role": "assistant", "content": reply.text, "refusal": reply.refusal}
     return {
         "id": f"chatcmpl-{number}",

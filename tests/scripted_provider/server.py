@@ -264,7 +264,8 @@ def _with_body(reply: Reply, body: dict[str, Any]) -> Reply:
 
 def _usage(reply: Reply) -> dict[str, Any]:
     body = _parsed(reply.body or b"")
-    return dict(body.get("usage") or {}) if isinstance(body, dict) else {}
+    usage = body.get("usage") if isinstance(body, dict) else None
+    return dict(usage) if isinstance(usage, dict) else {}
 
 
 def _response(reply: Reply) -> web.Response:

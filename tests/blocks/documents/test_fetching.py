@@ -15,13 +15,14 @@ from aiohttp import web
 
 from blocks.documents import fetch_document
 from schemas.errors import BadInput
+from tests.blocks.documents.standard_input import fetch_from_standard_input
 from tests.tasks.analysis.real_bills import FOLDER, WEIRD
 
 TEXT = "Section 1. The fee is “forty” dollars — § 2 applies to Señor Nuñez’s café.\n"
 
 
 async def read(data: bytes) -> tuple[str, str | None]:
-    document = await fetch_document("-", stdin=data)
+    document = await fetch_from_standard_input(data)
     return document.text, document.encoding
 
 
@@ -54,6 +55,33 @@ async def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path:
         monkeypatch.setattr("sys.stdin", file)
         document = await fetch_document("-")
     assert (document.source, document.text, document.media_type) == ("-", "A rule.", "text/plain")
+
+
+async def test_more_on_standard_input_than_is_wanted_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_bytes(b"A rule. " * 100)
+    with (tmp_path / "in").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(BadInput, match=r"^- is larger than|standard input is larger than"):
+            await fetch_document("-", max_bytes=99)
+
+
+async def test_closed_standard_input_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(BadInput, match="standard input is closed"):
+        await fetch_document("-")
+
+
+async def test_whoever_stops_waiting_for_standard_input_need_not_close_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as file, os.fdopen(writing, "wb"):
+        monkeypatch.setattr("sys.stdin", file)
+        waiting = asyncio.create_task(fetch_document("-"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
 
 @pytest.mark.parametrize(
@@ -125,7 +153,7 @@ RANDOM = random.Random(0)
 )
 async def test_what_is_no_text_is_refused_in_one_sentence(data: bytes, says: str) -> None:
     with pytest.raises(BadInput, match=says) as caught:
-        await fetch_document("-", stdin=data)
+        await fetch_from_standard_input(data)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -319,7 +347,7 @@ async def test_hostile_files_are_read_or_refused_but_never_crash() -> None:
 
 async def read_or_refused(data: bytes) -> tuple[str | None, str | None]:
     try:
-        return (await fetch_document("-", stdin=data)).text, None
+        return (await fetch_from_standard_input(data)).text, None
     except BadInput as error:
         return None, str(error)
 
@@ -328,7 +356,7 @@ async def read_or_refused(data: bytes) -> tuple[str | None, str | None]:
 async def test_naughty_strings_survive_as_text() -> None:
     strings = json.loads((WEIRD / "blns.json").read_text())
     text = "\n".join(string for string in strings if "\r" not in string)
-    assert (await fetch_document("-", stdin=text.encode())).text == text
+    assert (await fetch_from_standard_input(text.encode())).text == text
 
 
 @pytest.mark.skipif(not FOLDER.exists(), reason=f"needs {FOLDER}")

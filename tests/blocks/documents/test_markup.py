@@ -6,6 +6,7 @@ from blocks.documents import fetch_document
 from schemas.bills import Document
 from schemas.errors import BadInput
 from tasks.analysis.sections import split_sections
+from tests.blocks.documents.standard_input import fetch_from_standard_input
 from tests.tasks.analysis.real_bills import EXAMPLES
 
 HTML = """<!DOCTYPE html><html><head><title>Bill</title><style>p {color: red}</style></head><body>
@@ -103,7 +104,7 @@ No raise.”.
 
 
 async def read(text: str | bytes) -> Document:
-    return await fetch_document("-", stdin=text if isinstance(text, bytes) else text.encode())
+    return await fetch_from_standard_input(text if isinstance(text, bytes) else text.encode())
 
 
 async def test_html_gives_its_visible_text_with_what_is_struck_and_added() -> None:

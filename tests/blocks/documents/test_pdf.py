@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from blocks.documents import fetch_document
 from schemas.bills import Document
 from schemas.errors import BadInput
 from tasks.analysis.sections import split_sections
 from tests.blocks.documents.made_pdf import pdf_with
+from tests.blocks.documents.standard_input import fetch_from_standard_input
 
 PAGES = [
     ["SECTION 1. RENTS.", "The owner (or agent) shall not raise the rent of a dwell-", "ing by more than 6 percent."],
@@ -17,7 +17,7 @@ PAGES = [
 
 
 async def read(data: bytes) -> Document:
-    return await fetch_document("-", stdin=data)
+    return await fetch_from_standard_input(data)
 
 
 async def test_a_pdf_is_read_page_by_page() -> None:

@@ -270,3 +270,25 @@ async def test_a_scripted_wait_is_read_from_a_rate_limit() -> None:
     assert isinstance(error, RateLimited)
     assert error.retry_after == 1.5
     assert error.details["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"choices": [{"message": {"content": 1}}]}'])
+async def test_a_body_that_is_no_completion_is_unreadable_however_it_is_nested(body: bytes) -> None:
+    async with ScriptedProvider(lambda _: Reply(body=body)) as server, Providers(settings_for(server.url), None) as own:
+        with pytest.raises(ProviderUnavailable, match="unreadable answer"):
+            await own.chat(ask(), timeout_seconds=10)
+
+
+async def test_a_body_longer_than_any_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blocks.providers.http_client.MOST_BYTES", 1 << 20)
+    long = Reply(body=b" " * (3 << 20))
+    async with ScriptedProvider(lambda _: long) as server, Providers(settings_for(server.url), None) as own:
+        with pytest.raises(ProviderUnavailable, match="longer than 1 MiB"):
+            await own.chat(ask(), timeout_seconds=10)
+
+
+async def test_remarks_beside_an_answer_may_be_anything() -> None:
+    body = b'{"id": 7, "model": null, "choices": [{"message": {"content": "Yes."}, "finish_reason": 3}], "usage": "?"}'
+    async with ScriptedProvider(lambda _: Reply(body=body)) as server, Providers(settings_for(server.url), None) as own:
+        answer = await own.chat(ask(), timeout_seconds=10)
+    assert (answer.text, answer.model, answer.usage, answer.finish_reason) == ("Yes.", "gpt-4o-mini", None, None)

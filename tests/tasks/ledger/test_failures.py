@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from schemas.errors import (
 )
 from schemas.settings import Settings
 from tasks.ledger.calls import complete, estimate_cost
+from tasks.ledger.operations import Operation, Settle
 from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.session import Ledger, open_ledger
 from tests.conftest import Environment
@@ -293,3 +295,81 @@ async def test_the_wait_for_a_turn_is_not_counted_against_the_provider(
         provider.release()
         await asyncio.gather(*calls)
     assert [row.status for row in look(ATTEMPTS)] == ["succeeded", "failed", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 12.5},
+        {"cost": "free"},
+        {"prompt_tokens_details": []},
+        {"completion_tokens": "many", "total_tokens": 9},
+    ],
+)
+async def test_an_answer_whose_usage_cannot_be_read_is_an_answer_that_may_have_cost_its_worst_case(
+    environment: Environment, database_url: str, look: Look, usage: dict[str, Any]
+) -> None:
+    with ScriptedProvider(lambda _: Reply("Because.", usage=usage)) as provider:
+        environment(DATABASE_URL=database_url, OPENAI_API_KEY="key", OPENAI_BASE_URL=provider.url)
+        answer = await complete("Why?", model=MODEL)
+        assert (answer.text, answer.usage, answer.cost_usd) == ("Because.", None, None)
+        assert look(ATTEMPTS) == [(1, "succeeded", None)]
+        assert look(DAY) == [(0, await worst_case())]
+        assert provider.paid == 1
+
+
+@pytest.mark.scripted(
+    respond=lambda _: Reply("Yes.", usage={"prompt_tokens_details": {"cache_write_tokens": -(10**9)}})
+)
+async def test_a_count_below_zero_gives_no_money_back(ledger: Ledger, look: Look) -> None:
+    answer = await complete("Why?", model=MODEL)
+    assert answer.cost_usd is None
+    assert look(DAY) == [(0, await worst_case())]
+
+
+async def test_a_call_cancelled_before_its_reservation_is_begun_leaves_no_row(ledger: Ledger, look: Look) -> None:
+    async with ledger.engine.connect() as blocker:
+        await complete("First?", model=MODEL)
+        await blocker.exec_driver_sql("SELECT FROM budget_usage FOR UPDATE")
+        begun = asyncio.create_task(complete("Second?", model=MODEL))
+        waiting = "SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
+        while (await asyncio.to_thread(look, waiting)) == [(0,)]:
+            assert not begun.done()
+        queued = asyncio.create_task(complete("Third?", model=MODEL))
+        for _ in range(20):  # it comes as far as the recorder, which is busy
+            await asyncio.sleep(0)
+        queued.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await queued
+        await blocker.rollback()
+        await begun
+    assert look(ATTEMPTS) == [(1, "succeeded", None)] * 2
+
+
+@pytest.mark.scripted(faults={1: "hang"})
+async def test_that_an_outcome_was_lost_does_not_hide_what_it_was(
+    environment: Environment, settings: Settings, look: Look
+) -> None:
+    environment(HEADRACE_CALL_TIMEOUT_SECONDS=0.05, HEADRACE_RETRY_ATTEMPTS=1)
+    async with open_ledger() as ledger:
+        record = ledger.recorder.record
+
+        async def unheard(operation: Operation, *, otherwise: Callable[[], Operation] | None = None) -> Any:
+            outcome = await record(operation)
+            if isinstance(operation, Settle) and otherwise is not None:
+                ledger.recorder.record_soon(otherwise())  # as when the caller is cancelled just then
+            return outcome
+
+        ledger.recorder.record = unheard  # type: ignore[method-assign]
+        with pytest.raises(RetriesExhausted):
+            await complete("Why?", model=MODEL)
+    assert look(ATTEMPTS) == [(1, "unknown", "ProviderTimeout")]
+
+
+@pytest.mark.parametrize("name", ["project", "user", "purpose", "model"])
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
+async def test_a_name_that_cannot_be_stored_is_bad_input(ledger: Ledger, look: Look, name: str, text: str) -> None:
+    named: dict[str, Any] = {"model": MODEL, name: text}
+    with pytest.raises(BadInput, match=f"the {name} .* has a NUL or half a character in it"):
+        await complete("Why?", **named)
+    assert look(ATTEMPTS) == []

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import create_engine, text
 
 from blocks.database import create_database, migrate, normal_url, require_current_schema
@@ -17,7 +18,9 @@ from schemas.errors import DatabaseUnavailable
 from schemas.settings import Settings
 from tasks.ledger.calls import complete
 from tasks.ledger.recorder import Recorder
+from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
+from tasks.ledger.steps import step
 from tests.conftest import Environment
 from tests.scripted_provider import Reply, ScriptedProvider
 from tests.tasks.ledger.conftest import Look
@@ -121,10 +124,44 @@ async def test_an_answer_that_could_not_be_recorded_to_the_end_is_logged(
     provider.release()
     with pytest.raises(DatabaseUnavailable):
         await call
-    assert "how 1 calls or steps ended waits to be recorded" in caplog.text
+    assert "what became of 1 calls or steps waits to be recorded" in caplog.text
     await hasty.recorder.close()
-    assert "how 1 calls or steps ended is not on record" in caplog.text
+    assert "what became of 1 calls or steps is not on record" in caplog.text
     await asyncio.to_thread(stack.database_url, "restarted")
+
+
+class Noted(BaseModel):
+    """What a step without a call gives."""
+
+    text: str
+
+
+async def test_a_step_that_began_and_ended_while_postgres_was_away_is_on_record_when_it_is_back(
+    hasty: Ledger, stack: EmbeddedStack, look: Look, provider: ScriptedProvider
+) -> None:
+    @step("note", version="1")
+    async def note() -> Noted:
+        return Noted(text="done")
+
+    @step("ask", version="1")
+    async def ask() -> Noted:
+        await asyncio.to_thread(stack.database_url, "restarted")
+        return Noted(text=(await complete("Why?", model=MODEL)).text)
+
+    request = RunRequest(flow="test", subject="outage", project="test", parameters={})
+    async with open_run(request) as run:
+        await asyncio.to_thread(stack.stop, force=True)
+        await note()
+        with pytest.raises(DatabaseUnavailable):
+            await complete("Is anybody there?", model=MODEL)
+        await ask()
+    steps = look(
+        "SELECT name, status, output->>'text' AS said FROM steps WHERE run_id = :run ORDER BY ordinal", run=run.id
+    )
+    assert [(row.name, row.status) for row in steps] == [("note", "completed"), ("ask", "completed")]
+    assert steps[0].said == "done"
+    assert look("SELECT status FROM runs WHERE id = :run", run=run.id) == [("completed",)]
+    assert provider.paid == 1
 
 
 class Heard(logging.Handler):

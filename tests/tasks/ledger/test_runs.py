@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from pydantic import BaseModel
 
-from schemas.errors import AnswerRejected, BudgetExceeded, LeaseLost, NotFound, RunBusy
+from schemas.errors import AnswerRejected, BadInput, BudgetExceeded, DatabaseUnavailable, LeaseLost, NotFound, RunBusy
 from schemas.identifiers import new_id
 from schemas.settings import Settings
 from tasks.ledger.calls import complete
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.run_records import list_runs, read_run, read_run_detail
-from tasks.ledger.runs import RunRequest, current_run, open_run, resuming
+from tasks.ledger.runs import RunRequest, current_run, hold_run, open_run, resuming
 from tasks.ledger.scope import current_scope
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
@@ -419,3 +421,72 @@ async def test_a_run_is_begun_where_no_ledger_is_open_yet(settings: Settings, lo
     async with open_run(REQUEST) as run, open_ledger() as ledger:
         assert run.ledger is ledger
     assert look(RUN) == [("completed", None, True)]
+
+
+async def test_a_run_cancelled_while_it_begins_does_not_go_on_for_ever(ledger: Ledger, look: Look) -> None:
+    async def work() -> None:
+        async with open_run(REQUEST):
+            raise AssertionError("it was opened")
+
+    async with ledger.engine.connect() as blocker:
+        await blocker.exec_driver_sql("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+        beginning = asyncio.create_task(work())
+        waiting = "SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
+        while (await asyncio.to_thread(look, waiting)) == [(0,)]:
+            assert not beginning.done()
+        beginning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await beginning
+        await blocker.rollback()
+    async with open_run(REQUEST.model_copy(update={"subject": "another"})):
+        pass  # recorded after it
+    assert look("SELECT status FROM runs ORDER BY id") == [("cancelled",), ("completed",)]
+    assert look(ATTEMPTS) == [("cancelled", True), ("completed", True)]
+
+
+async def test_a_take_over_that_was_not_committed_does_not_bar_the_next(
+    ledger: Ledger, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_run(REQUEST) as run:
+        pass
+    dialect = ledger.engine.sync_engine.dialect
+    commit = dialect.do_commit
+
+    def lost(connection: Any) -> None:
+        commit(connection)
+        raise psycopg.OperationalError("the connection was lost")
+
+    async def open_and_fail() -> None:
+        async with open_run(REQUEST):
+            raise AssertionError("it was opened")
+
+    resuming.set(run.id)
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.ledger.runs.bury_dead_workers", AsyncMock())
+        patched.setattr(dialect, "do_commit", lost)
+        with pytest.raises(DatabaseUnavailable):
+            await open_and_fail()
+    resuming.set(run.id)
+    async with open_run(REQUEST) as again:
+        assert again.id == run.id
+    assert look("SELECT status FROM runs") == [("completed",)]
+
+
+async def test_a_subject_may_be_called_anything_and_a_project_may_not(ledger: Ledger, look: Look) -> None:
+    async with open_run(REQUEST.model_copy(update={"subject": "bill\udcff.txt"})):
+        pass
+    assert look("SELECT subject FROM runs") == [("bill\ufffd.txt",)]
+    with pytest.raises(BadInput, match="the project"):
+        async with open_run(REQUEST.model_copy(update={"project": "a\x00b"})):
+            raise AssertionError("it was opened")
+
+
+async def test_only_the_attempt_that_has_the_run_holds_it(ledger: Ledger, look: Look) -> None:
+    async with open_run(REQUEST) as run:
+        async with ledger.engine.begin() as connection:
+            await hold_run(connection, run.attempt)
+        look(TAKE_OVER, attempt=new_id())
+        with pytest.raises(LeaseLost):
+            async with ledger.engine.begin() as connection:
+                await hold_run(connection, run.attempt)
+        look(TAKE_OVER, attempt=run.attempt.id)

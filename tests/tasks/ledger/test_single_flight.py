@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from schemas.identifiers import new_id
 from schemas.settings import Settings
 from tasks.ledger.calls import complete, estimate_cost
 from tasks.ledger.session import Ledger
@@ -89,7 +90,7 @@ async def test_a_late_answer_of_a_worker_thought_dead_still_settles_and_corrects
     call = asyncio.create_task(complete("Why?", model=MODEL))
     await provider.held(1)
     look("UPDATE workers SET lease_until = now() - interval '1 second'")  # as after a pause longer than the lease
-    assert await bury_dead_workers(ledger.engine, ledger.worker.id) == 1
+    assert await bury_dead_workers(ledger.engine, new_id()) == 1
     assert look("SELECT status FROM llm_requests") == [("unknown",)]
     assert look("SELECT count(*) FROM answers") == [(0,)]
     assert look(DAY) == [(0, await worst_case())]

@@ -153,8 +153,8 @@ def test_a_reservation_given_up_before_it_is_applied_again_is_counted_once(datab
     apply(database, operation)
     look("UPDATE workers SET lease_until = now() - interval '1 second'")
     with database.begin() as connection:
-        assert give_up_abandoned(connection) == 1
-        assert give_up_abandoned(connection) == 0
+        assert give_up_abandoned(connection, new_id()) == 1
+        assert give_up_abandoned(connection, new_id()) == 0
     assert look(DAY) == [(0, 1)]
     assert apply(database, operation) == [Reserved(operation.row["id"])]
     assert look(DAY) == [(0, 1)]
@@ -168,7 +168,7 @@ def test_the_late_failure_of_a_request_leaves_the_next_claim_of_its_worker_alone
     apply(database, first)
     look("UPDATE workers SET lease_until = now() - interval '1 second'")
     with database.begin() as connection:
-        give_up_abandoned(connection)
+        give_up_abandoned(connection, new_id())
     apply(database, second)
     apply(database, settle(first, "0", status="failed"))
     assert look("SELECT status, request_id FROM answers") == [("claimed", second.row["id"])]

@@ -11,6 +11,7 @@ import pytest
 from blocks.database import create_async_database, normal_url
 from blocks.processes import this_process
 from schemas.errors import DatabaseUnavailable
+from schemas.identifiers import new_id
 from schemas.settings import Settings
 from tasks.ledger.calls import complete
 from tasks.ledger.session import Ledger, open_ledger
@@ -114,10 +115,24 @@ async def test_a_row_that_another_process_is_settling_is_not_waited_for(
     look("UPDATE workers SET lease_until = now() - interval '1 second'")
     async with ledger.engine.connect() as other:
         await other.exec_driver_sql("SELECT FROM answers FOR UPDATE")
-        assert await bury_dead_workers(ledger.engine, ledger.worker.id) == 1
+        assert await bury_dead_workers(ledger.engine, new_id()) == 1
         assert look("SELECT status FROM answers") == [("claimed",)]
         await other.rollback()
-    assert await bury_dead_workers(ledger.engine, ledger.worker.id) == 0
+    assert await bury_dead_workers(ledger.engine, new_id()) == 0
     assert look("SELECT FROM answers") == []
+    provider.release()
+    await call
+
+
+async def test_a_worker_whose_lease_was_renewed_too_late_does_not_bury_itself(
+    ledger: Ledger, provider: ScriptedProvider, look: Look
+) -> None:
+    provider.hold()
+    call = asyncio.create_task(complete("Why?", model=MODEL))
+    await provider.held(1)
+    look("UPDATE workers SET lease_until = now() - interval '1 second'")
+    assert await bury_dead_workers(ledger.engine, ledger.worker.id) == 0
+    assert look("SELECT status FROM llm_requests") == [("reserved",)]
+    assert look("SELECT status FROM answers") == [("claimed",)]
     provider.release()
     await call

@@ -143,13 +143,17 @@ def test_weights_are_looked_for_and_not_loaded(tmp_path: Path, monkeypatch: pyte
     assert missing_weights("chat", tmp_path, None) is None
 
 
-async def test_doctor_names_the_table_that_mends_a_named_model(names: Path) -> None:
+@pytest.mark.usefixtures("names")
+async def test_doctor_names_the_table_that_mends_a_named_model() -> None:
     async with Providers(get_settings(), None) as providers:
         finding = await _model(providers, "gone", ["review"])
     assert not finding.ok
     assert finding.mend is not None
     assert finding.mend.startswith("mend [models.gone] in the file of named models, or set HEADRACE_REVIEW_MODEL")
     assert KEY not in str(finding)
-    names.write_text("[models.gone]\n")
-    async with Providers(get_settings(), None) as providers:
+
+
+async def test_doctor_names_the_file_where_that_is_wrong(environment: Environment, tmp_path: Path) -> None:
+    settings = environment(HEADRACE_MODELS=tmp_path / "nothing.toml")
+    async with Providers(settings, None) as providers:
         assert (await _model(providers, "gone", ["review"])).mend == "mend the file of named models"

@@ -234,6 +234,14 @@ def doctor(*, json: Json = False) -> int:
 
 
 @app.command
+def models(*, json: Json = False) -> int:
+    """List the models in use and those with a name: price, context window, limits, and whether they can be reached."""
+    from flows.models import list_models, show_models
+
+    return show_models(_run(list_models()), as_json=json)
+
+
+@app.command
 def up(*, port: int = 4200, workers: AtLeastOne = 1, json: Json = False) -> int:
     """Start the embedded stack, a Prefect server with its UI, a worker and the deployments; Ctrl-C stops it all.
 

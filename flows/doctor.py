@@ -119,12 +119,17 @@ async def _model(providers: Providers, name: str, roles: list[str]) -> Finding:
         subject=f"model {name}",
         ok=trouble is None,
         says=trouble or f"reachable, for {', '.join(roles)}",
-        mend=_mend_model(name, variables) if trouble else None,
+        mend=_mend_model(providers, name, variables) if trouble else None,
     )
 
 
-def _mend_model(name: str, variables: str) -> str:
+def _mend_model(providers: Providers, name: str, variables: str) -> str:
     """What puts a model right that cannot be called."""
+    try:
+        if name in providers.named_models():
+            return f"mend [models.{name}] in the file of named models, or set {variables}; `headrace models` shows all"
+    except HeadraceError:
+        return "mend the file of named models"
     if name.startswith("local/"):
         return "export HEADRACE_LOCAL_MODEL=/path/to/a/model.gguf, or `unset HEADRACE_LOCAL_MODEL` for the embedded one"
     provider = name.partition("/")[0].upper() if "/" in name else "OPENAI"

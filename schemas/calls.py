@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.named_models import CallLimits, TokenPrice
+
 CallKind = Literal["chat", "embedding", "image", "search", "rerank"]
 CostSource = Literal["provider", "price_table", "local", "unpriced"]
 RequestStatus = Literal["reserved", "succeeded", "failed", "unknown", "replayed"]
@@ -156,6 +158,9 @@ class ModelInfo(BaseModel):
         version: name of the weights, where it is set apart from the model's name.
         usd_per_second: price of a model that is billed by time.
         longest_seconds: the provider ends a call that works longer than this.
+        stands_for: LiteLLM name of a named model; None where `model` is one itself.
+        price: in place of what the price table or the provider says.
+        fallback: models to ask instead, in order, where another one can help.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -171,6 +176,15 @@ class ModelInfo(BaseModel):
     version: str | None = None
     usd_per_second: Decimal | None = None
     longest_seconds: int = 0
+    stands_for: str | None = None
+    price: TokenPrice | None = None
+    limits: CallLimits = CallLimits()
+    fallback: tuple[str, ...] = ()
+
+    @property
+    def litellm_model(self) -> str:
+        """The LiteLLM name of what is asked."""
+        return self.stands_for or self.model
 
     def time_usd(self, seconds: Decimal | None = None) -> Decimal | None:
         """What so many seconds cost, the most it can be where they are not known; None when not billed by time."""

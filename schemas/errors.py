@@ -22,6 +22,9 @@
         ├── RunBusy                 a live process works on this run
         ├── LeaseLost               another attempt has taken this run over; stop writing
         └── ConfigurationError      a setting, key or model name is missing or wrong
+            ├── AuthenticationFailed    the provider does not accept the key; set the right one
+            ├── CreditExhausted         the account has no credit left; add some, or ask another provider
+            └── ModelNotFound           the provider has no model of that name; ask for another
 
 Catch by class, never by message text. Messages name the input and what would be right; they hold
 neither secrets nor prompts.
@@ -173,3 +176,24 @@ class ConfigurationError(TerminalError):
 
     code = "configuration"
     exit_code = 2
+
+
+class AuthenticationFailed(ConfigurationError):
+    """The provider does not accept the key, or not for this model; set the variable that the message names.
+
+    No fallback is tried: a wrong key would otherwise go unnoticed while another model is paid.
+    """
+
+    code = "authentication"
+
+
+class CreditExhausted(ConfigurationError):
+    """The account behind the key has no credit left; add some. Meanwhile another provider can answer."""
+
+    code = "credit_exhausted"
+
+
+class ModelNotFound(ConfigurationError):
+    """The provider has no model of that name, or no longer; mend the name or ask another model."""
+
+    code = "model_not_found"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.named_models import CallLimits
 from schemas.settings import Settings
 
 
@@ -21,6 +22,11 @@ class ModelLimits(BaseModel):
     requests_per_minute: int | None = Field(None, ge=1)
     tokens_per_minute: int | None = Field(None, ge=1)
     parallel_calls: int | None = Field(None, ge=1)
+
+
+def with_own(limits: ModelLimits, own: CallLimits) -> ModelLimits:
+    """`limits`, except where a named model's table says otherwise."""
+    return ModelLimits(**(limits.model_dump() | own.model_dump(exclude_none=True)))
 
 
 def limits_of(model: str, settings: Settings) -> ModelLimits:

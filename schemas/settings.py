@@ -44,6 +44,8 @@ class Settings(RunPodSettings):
     review_model: str | None = None
     judge_model: str | None = None
     embedding_model: str | None = None
+    models: Path | None = None
+    """A TOML file of named models; `headrace-models.toml` in the working folder when not set."""
     local_model: Path | None = None
     """A GGUF file to serve instead of the embedded weights."""
     local_context: int = Field(16384, ge=2048)

@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from blocks.named_models import read_secret, required_secret
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, unreadable
 from blocks.providers.http_client import without_credentials
@@ -30,8 +31,10 @@ from blocks.providers.openai_requests import messages, response_format, sampling
 from blocks.providers.price_table import SELF_HOSTED
 from schemas.calls import ChatCall, EmbeddingCall, ProviderReply
 from schemas.errors import ConfigurationError
+from schemas.named_models import NamedModel
 
 _ADDRESS_SUFFIXES = ("API_BASE", "BASE_URL", "API_URL", "ENDPOINT")
+_BEDROCK_ADDRESS = "AWS_BEDROCK_RUNTIME_ENDPOINT"
 _KEY_VARIABLES = {
     "azure": "AZURE_API_KEY",
     "bedrock": "AWS_ACCESS_KEY_ID",
@@ -50,8 +53,13 @@ def provider_of(model: str) -> str:
 
 def place_of(provider: str) -> str:
     """`provider`, with its address where the environment sets another than the usual one."""
-    variable = _address_variable(provider)
+    variable = address_variable(provider)
     return f"{provider}@{without_credentials(os.environ[variable])}" if variable else provider
+
+
+def place_of_named(named: NamedModel) -> str:
+    """The provider of a named model, with its address where it is another than the usual one."""
+    return f"{named.provider}@{without_credentials(named.api_base)}" if named.api_base else place_of(named.provider)
 
 
 def key_variable(provider: str) -> str:
@@ -59,17 +67,26 @@ def key_variable(provider: str) -> str:
     return _KEY_VARIABLES.get(provider, f"{provider.upper()}_API_KEY")
 
 
-def _address_variable(provider: str) -> str | None:
+def address_variable(provider: str) -> str | None:
+    """The environment variable that sets another address for `provider`, if one does."""
+    if provider == "bedrock" and os.environ.get(_BEDROCK_ADDRESS):
+        return _BEDROCK_ADDRESS
     stem = provider.removesuffix("_chat").upper()
     return next((name for suffix in _ADDRESS_SUFFIXES if os.environ.get(name := f"{stem}_{suffix}")), None)
 
 
 @dataclass(frozen=True)
 class LiteLLMClient:
-    """Speaks for one model."""
+    """Speaks for one model.
+
+    Attributes:
+        model: as the caller named it.
+        named: what that name stands for.
+    """
 
     litellm: ModuleType
     model: str
+    named: NamedModel
 
     async def chat(self, call: ChatCall, exchange: Exchange, timeout_seconds: float) -> ProviderReply:
         """The answer to `call`.
@@ -110,35 +127,54 @@ class LiteLLMClient:
 
     def trouble(self) -> str | None:
         """None when the environment holds what the provider needs, else what is missing; no network."""
-        if provider_of(self.model) in SELF_HOSTED:
+        named = self.named
+        if named.provider in SELF_HOSTED:
             return None
-        missing = self.litellm.validate_environment(model=self.model)["missing_keys"]
+        if named.api_key_env is not None:
+            missing = [] if read_secret(named.api_key_env) else [named.api_key_env]
+        else:
+            missing = self.litellm.validate_environment(model=named.model)["missing_keys"]
+        if named.api_base is not None:
+            missing = [variable for variable in missing if not variable.endswith(_ADDRESS_SUFFIXES)]
         return f"{self.model} needs {', '.join(missing)} to be set" if missing else None
 
     @property
     def origin(self) -> Origin:
         """Whom to blame."""
-        provider = provider_of(self.model)
-        return Origin(self.model, place_of(provider), key_variable(provider), _address_variable(provider))
+        named, provider = self.named, self.named.provider
+        variable = f"[models.{self.model}]" if named.api_base else address_variable(provider)
+        return Origin(self.model, place_of_named(named), named.api_key_env or key_variable(provider), variable)
 
     async def _call(self, name: str, arguments: dict[str, Any], exchange: Exchange, timeout_seconds: float) -> Any:
         """One attempt by LiteLLM; what went over the wire is in `exchange`."""
-        function = getattr(self.litellm, name)
+        function, own = getattr(self.litellm, name), self._own_address()
         token = _ONE_ATTEMPT.set(True)
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await function(
-                    model=self.model,
+                    model=self.named.model,
                     timeout=timeout_seconds,
                     num_retries=0,
                     max_retries=0,
                     logger_fn=lambda details: _record(details, exchange),
+                    **own,
                     **arguments,
                 )
-        except Exception as error:
-            raise translated(error, exchange, self.origin) from error
+        except Exception as error:  # its text can repeat the key or the prompt: no traceback shall show it
+            raise translated(error, exchange, self.origin) from None
         finally:
             _ONE_ATTEMPT.reset(token)
+
+    def _own_address(self) -> dict[str, str]:
+        """Address and key of a named model that has them of its own."""
+        own = {}
+        if self.named.api_base is not None:
+            # beside the variable for Bedrock's address, `api_base` would count for the signature alone
+            argument = "aws_bedrock_runtime_endpoint" if self.named.provider == "bedrock" else "api_base"
+            own[argument] = self.named.api_base.rstrip("/")
+        if self.named.api_key_env is not None:
+            own["api_key"] = required_secret(self.model, self.named.api_key_env)
+        return own
 
     def _common(self, answer: Any, exchange: Exchange) -> dict[str, Any]:
         if exchange.response_bytes is None:
@@ -155,21 +191,21 @@ class LiteLLMClient:
         }
 
 
-def litellm_client(litellm: ModuleType, model: str) -> LiteLLMClient:
-    """The client for `model`.
+def litellm_client(litellm: ModuleType, model: str, named: NamedModel) -> LiteLLMClient:
+    """The client for `model`, which stands for `named`.
 
     Raises:
         ConfigurationError: LiteLLM knows no provider of that name.
     """
     try:
-        litellm.get_llm_provider(model=model)
+        litellm.get_llm_provider(model=named.model)
     except litellm.exceptions.BadRequestError as error:
         raise ConfigurationError(
-            f"there is no provider for the model name {model}; "
+            f"there is no provider for the model name {named.model}; "
             "names look like gpt-4o-mini or anthropic/claude-haiku-4-5",
             model=model,
         ) from error
-    return LiteLLMClient(litellm, model)
+    return LiteLLMClient(litellm, model, named)
 
 
 def _record(details: Mapping[str, Any], exchange: Exchange) -> None:
@@ -205,6 +241,7 @@ def load_litellm() -> ModuleType:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     _forbid_retries(importlib.import_module("litellm.llms.openai.openai").OpenAIChatCompletion)
+    _forbid_questions(importlib.import_module("litellm.llms.ollama.common_utils").OllamaModelInfo)
     return litellm
 
 
@@ -225,6 +262,24 @@ def _forbid_retries(handler: Any) -> None:
         return original(*positional, **named)
 
     handler._get_openai_client = get_client
+
+
+def _forbid_questions(handler: Any) -> None:
+    """Ollama is asked nothing but the call.
+
+    LiteLLM would ask it what it knows of the model, twice a call, and the event loop stands still meanwhile.
+    """
+    original = handler.get_runtime_model_info
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def get_info(self: Any, model: str, *positional: Any, **named: Any) -> Any:
+        unknown = dict.fromkeys(("max_tokens", "max_input_tokens", "max_output_tokens"))
+        free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+        return {"key": model, "litellm_provider": "ollama", "mode": "chat", **free, **unknown}
+
+    handler.get_runtime_model_info = get_info
 
 
 async def close_clients(litellm: ModuleType) -> None:

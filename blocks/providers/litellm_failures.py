@@ -7,13 +7,13 @@ and what the status was; both are found in the chain of exceptions that led ther
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
 
+from blocks.named_models import read_secret
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, failure_of, no_answer, unreachable, unreadable
 from schemas.errors import (
@@ -22,6 +22,12 @@ from schemas.errors import (
     ContextLengthExceeded,
     HeadraceError,
 )
+
+_BESIDE = {
+    "AWS_ACCESS_KEY_ID": ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"),
+    "GEMINI_API_KEY": ("GOOGLE_API_KEY",),
+}
+"""Other variables that hold what a provider takes for a key."""
 
 
 def translated(error: Exception, exchange: Exchange, origin: Origin) -> Exception:
@@ -101,8 +107,10 @@ def _from_answer(
     exchange.status = status
     if status == 200:
         return unreadable(origin, "not JSON")
-    secret = os.environ.get(origin.key_variable)
-    exchange.response_bytes = body = body.replace(secret.encode(), b"[key]") if secret else body
+    for variable in (origin.key_variable, *_BESIDE.get(origin.key_variable, ())):
+        if secret := read_secret(variable):  # some gateways repeat the key they refuse
+            body = body.replace(secret.encode(), b"[key]")
+    exchange.response_bytes = body
     return failure_of(status, CIMultiDict({name: str(value) for name, value in headers.items()}), body, origin)
 
 

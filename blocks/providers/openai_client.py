@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from blocks.named_models import required_secret
 from blocks.providers.endpoints import Endpoint
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, failure_of
@@ -22,6 +23,7 @@ from blocks.providers.openai_requests import (
 )
 from schemas.calls import ChatCall, EmbeddingCall, ProviderReply
 from schemas.errors import ConfigurationError, HeadraceError
+from schemas.named_models import NamedModel
 from schemas.settings import Settings
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -49,10 +51,10 @@ class OpenAIClient:
         headers = await post(self.session, self.server, "/embeddings", exchange, timeout_seconds=timeout_seconds)
         return read_embeddings(exchange, headers, self.server.origin, self.model, len(call.texts))
 
-    async def trouble(self) -> str | None:
+    async def trouble(self, timeout_seconds: float = PROBE_SECONDS) -> str | None:
         """None when the server answers and offers the model, else what is wrong, in a sentence."""
         try:
-            answer = await get(self.session, self.server, "/models", timeout_seconds=PROBE_SECONDS)
+            answer = await get(self.session, self.server, "/models", timeout_seconds=timeout_seconds)
         except HeadraceError as error:
             return str(error)
         if answer.status in (404, 405):  # a server without a list of its models
@@ -94,22 +96,43 @@ def openai_server(settings: Settings, model: str) -> Server:
     return Server(address, origin, headers, key or None, proxy_for(base_url))
 
 
+def named_server(settings: Settings, model: str, named: NamedModel) -> Server:
+    """The server of a named model; a server of its own gets no key but the one its table names.
+
+    Raises:
+        ConfigurationError: the variable of the key is not set.
+    """
+    base_url = (named.api_base or settings.openai_base_url or OPENAI_URL).rstrip("/")
+    variable = named.api_key_env
+    origin = Origin(model, f"openai@{without_credentials(base_url)}", variable or "api_key_env", f"[models.{model}]")
+    key = required_secret(model, variable) if variable else ""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    address = without_credentials(base_url) if key else base_url
+    return Server(address, origin, headers, key or None, proxy_for(base_url))
+
+
 def openai_place(settings: Settings) -> str:
     """The server behind OpenAI names, as part of a model's identity."""
     return f"openai@{without_credentials(settings.openai_base_url or OPENAI_URL)}"
 
 
-def openai_client(session: aiohttp.ClientSession, settings: Settings, model: str) -> OpenAIClient:
-    """The client for `openai/NAME` or a bare name.
+def openai_client(
+    session: aiohttp.ClientSession, settings: Settings, model: str, named: NamedModel | None = None
+) -> OpenAIClient:
+    """The client for `openai/NAME` or a bare name, or for a named model that stands for one.
 
     Raises:
         ConfigurationError: OpenAI itself is asked and no key is set, or the key is no key.
     """
-    server = openai_server(settings, model)
+    if named is not None and (named.api_base or named.api_key_env):
+        server = named_server(settings, model, named)
+    else:
+        server = openai_server(settings, model)
     itself = server.base_url == OPENAI_URL
     if itself and server.secret is None:
         raise ConfigurationError(f"{model} is at OpenAI, but OPENAI_API_KEY is not set", model=model)
-    return OpenAIClient(session, server, OPENAI if itself else COMPATIBLE, model.removeprefix("openai/"))
+    name = named.model if named else model
+    return OpenAIClient(session, server, OPENAI if itself else COMPATIBLE, name.removeprefix("openai/"))
 
 
 def embedded_client(session: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> OpenAIClient:

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from blocks.providers.price_table import SELF_HOSTED, Entry, Rates, Tier, find_entry
-from schemas.calls import Usage
+from schemas.calls import ModelInfo, Usage
+from schemas.named_models import TokenPrice
 
+_MILLION = Decimal(1_000_000)
 _FIREWORKS_CACHE_READ = Decimal("0.5")
 """Share of the input rate that Fireworks asks for cached input where the table names no rate."""
 
@@ -45,6 +47,50 @@ def worst_case(model: str, provider: str, input_tokens: int, max_output_tokens: 
     rates = _complete(_rates_for(entry, input_tokens), entry.provider)
     return input_tokens * _dearest(rates.input, rates.cache_write) + max_output_tokens * _dearest(
         rates.output, rates.reasoning
+    )
+
+
+def price_of(model: ModelInfo, usage: Usage, *, at: datetime | None = None) -> Decimal | None:
+    """As `price`, by what a named model's table says where it says something."""
+    if model.price is not None:
+        return _cost(_named_rates(model.price), usage)
+    return price(model.litellm_model, model.provider, usage, at=at)
+
+
+def worst_case_of(model: ModelInfo, input_tokens: int, max_output_tokens: int) -> Decimal | None:
+    """As `worst_case`, by what a named model's table says where it says something."""
+    if model.price is None:
+        return worst_case(model.litellm_model, model.provider, input_tokens, max_output_tokens)
+    rates = _named_rates(model.price)
+    return input_tokens * _dearest(rates.input, rates.cache_read, rates.cache_write) + max_output_tokens * _dearest(
+        rates.output
+    )
+
+
+def price_per_million(model: ModelInfo) -> TokenPrice | None:
+    """The standard rates of `model`, surcharges and off-peak hours apart; None where no price is known."""
+    if model.price is not None:
+        return model.price
+    entry = _priced(model.litellm_model, model.provider)
+    if entry is None:
+        return TokenPrice(input=Decimal(0), output=Decimal(0)) if _free(model.provider) is not None else None
+    base = entry.base if entry.base.input is not None or not entry.tiers else entry.tiers[0].rates
+    rates = _complete(base, entry.provider)
+    return TokenPrice(
+        input=_dearest(rates.input) * _MILLION,
+        output=_dearest(rates.output) * _MILLION,
+        cached_input=_dearest(rates.cache_read) * _MILLION,
+    )
+
+
+def _named_rates(said: TokenPrice) -> Rates:
+    """USD per token, every kind with a rate."""
+    return Rates(
+        input=said.input / _MILLION,
+        output=said.output / _MILLION,
+        cache_read=_first(said.cached_input, said.input) / _MILLION,
+        cache_write=_first(said.cache_write, said.input) / _MILLION,
+        reasoning=said.output / _MILLION,
     )
 
 

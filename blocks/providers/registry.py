@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import ModuleType, TracebackType
 from typing import Self
 
 import aiohttp
 
+from blocks.named_models import read_named_models
 from blocks.providers.endpoints import LocalEndpoints, LocalServers
 from blocks.providers.exchange import Exchange
 from blocks.providers.http_client import new_session
@@ -16,27 +18,35 @@ from blocks.providers.litellm_client import (
     close_clients,
     litellm_client,
     load_litellm,
-    place_of,
-    provider_of,
+    place_of_named,
 )
-from blocks.providers.openai_client import OpenAIClient, embedded_client, openai_client, openai_place
+from blocks.providers.openai_client import (
+    PROBE_SECONDS,
+    OpenAIClient,
+    embedded_client,
+    openai_client,
+    openai_place,
+)
 from blocks.providers.price_table import find_entry
+from blocks.providers.reachability import address_of, unanswered
 from blocks.providers.runpod_client import CompletionClient, RunPodClient, describe_runpod, runpod_client
 from blocks.providers.runpod_requests import prompt_of
 from blocks.providers.token_bound import TOKENS_PER_CALL, count_call_tokens, count_text_tokens
 from blocks.search.engines import SearchEngines
 from schemas.calls import ChatCall, EmbeddingCall, ModelInfo, ProviderReply
 from schemas.errors import HeadraceError, ProviderUnavailable
+from schemas.named_models import NamedModel
 from schemas.settings import Settings
 
 
 class Providers:
     """Speaks to providers, once per call, for one event loop; an asynchronous context manager.
 
-    A LiteLLM name says who is asked: `local/chat` and `local/embedding` the embedded servers,
-    `openai/NAME` and a name without a slash OpenAI or the server at `OPENAI_BASE_URL`, `runpod/ENDPOINT`
-    and `runpod/default` a RunPod queue, anything else the provider before the slash, through LiteLLM.
-    `web` leads to those who search the web.
+    A name may be one of the file of named models (see `schemas.named_models`), and stands for a LiteLLM
+    name. That says who is asked: `local/chat` and `local/embedding` the embedded servers, `openai/NAME`
+    and a name without a slash OpenAI or the server at `OPENAI_BASE_URL`, `runpod/ENDPOINT` and
+    `runpod/default` a RunPod queue, anything else the provider before the slash, through LiteLLM. `web`
+    leads to those who search the web.
     """
 
     def __init__(self, settings: Settings, local: LocalEndpoints | None) -> None:
@@ -47,6 +57,7 @@ class Providers:
         self._session: aiohttp.ClientSession | None = None
         self._litellm: asyncio.Task[ModuleType] | None = None
         self.web = SearchEngines(settings, self._http, self._load_litellm)
+        self._names: Mapping[str, NamedModel] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,36 +77,45 @@ class Providers:
         if self._litellm is not None and self._litellm.done() and not self._litellm.exception():
             await close_clients(self._litellm.result())
 
+    def named_models(self) -> Mapping[str, NamedModel]:
+        """The names of the file of named models, read when first needed.
+
+        Raises:
+            ConfigurationError: something in it is wrong.
+        """
+        if self._names is None:
+            self._names = read_named_models(self._settings)
+        return self._names
+
     async def describe(self, model: str) -> ModelInfo:
         """What is known of `model`; starts an embedded server to learn what it serves.
 
         `context_window` of a hosted model is what the price table allows as input, which for some
-        models is less than prompt and answer together may have.
+        models is less than prompt and answer together may have. What the table of a named model says
+        comes first.
 
         Raises:
-            ConfigurationError: there is no such local model.
+            ConfigurationError: there is no such local model, or the file of named models is wrong.
         """
-        provider = _provider(model)
-        if provider == "local":
-            endpoint = await self._local.get(model)
-            return ModelInfo(
-                model=model,
-                provider=provider,
-                identity=endpoint.identity,
-                context_window=endpoint.context_window,
-                local=True,
+        named = self._named(model)
+        if named.provider == "local":
+            endpoint = await self._local.get(named.model)
+            return _described(model, named, endpoint.identity).model_copy(
+                update={"context_window": named.context_window or endpoint.context_window, "local": True}
             )
-        if provider == "runpod":
-            return describe_runpod(self._settings, model)
-        entry = find_entry(model, provider)
-        return ModelInfo(
-            model=model,
-            provider=provider,
-            identity=openai_place(self._settings) if provider == "openai" else place_of(provider),
-            context_window=entry.max_input_tokens if entry else None,
-            max_output_tokens=entry.max_output_tokens if entry else None,
-            reasoning=entry is not None and entry.reasoning,
-        )
+        if named.provider == "runpod":
+            return _of_queue(describe_runpod(self._settings, named.model), model, named)
+        return _described(model, named, _place_of(self._settings, named))
+
+    def table_of(self, model: str) -> ModelInfo:
+        """What tables and settings say of `model`; as `describe`, but starts nothing.
+
+        Raises:
+            ConfigurationError: the file of named models is wrong.
+        """
+        named = self._named(model)
+        known = _described(model, named, _place_of(self._settings, named))
+        return known.model_copy(update={"local": named.provider == "local"})
 
     async def chat(self, call: ChatCall, *, timeout_seconds: float, exchange: Exchange | None = None) -> ProviderReply:
         """The answer to `call`; `exchange` holds both bodies, also when it fails.
@@ -132,36 +152,46 @@ class Providers:
 
     async def count_tokens(self, call: ChatCall | EmbeddingCall) -> int:
         """The most input tokens that `call` is billed for; see `token_bound`. No network."""
-        if isinstance(call, ChatCall) and _provider(call.model) == "runpod":
+        if isinstance(call, ChatCall) and self._named(call.model).provider == "runpod":
             return TOKENS_PER_CALL + count_text_tokens(prompt_of(call).text)
         return count_call_tokens(call)
 
-    async def reachable(self, model: str) -> str | None:
+    async def reachable(self, model: str, *, timeout_seconds: float = PROBE_SECONDS) -> str | None:
         """None when `model` can be called, else one sentence saying what is wrong; costs nothing.
 
         OpenAI-compatible servers are asked for their list of models, RunPod for the health of its endpoint;
-        of the others only the settings they need are checked.
+        of the others the settings they need are checked, and whether their address answers at all.
         """
         try:
             client = await self._client(model)
         except HeadraceError as error:
             return str(error)
-        return client.trouble() if isinstance(client, LiteLLMClient) else await client.trouble()
+        if isinstance(client, OpenAIClient):
+            return await client.trouble(timeout_seconds)
+        if not isinstance(client, LiteLLMClient):
+            return await client.trouble()
+        address = address_of(client.named)
+        return client.trouble() or (address and await unanswered(self._http(), address, client.origin, timeout_seconds))
 
     async def _client(self, model: str) -> OpenAIClient | RunPodClient | CompletionClient | LiteLLMClient:
-        match _provider(model):
+        named = self._named(model)
+        match named.provider:
             case "local":
-                return embedded_client(self._http(), await self._local.get(model), model)
+                return embedded_client(self._http(), await self._local.get(named.model), model)
             case "openai":
-                return self._openai_client(model)
+                return self._openai_client(model, named)
             case "runpod":
-                return self._runpod_client(model)
-        return litellm_client(await self._load_litellm(), model)
+                return self._runpod_client(named.model)
+        return litellm_client(await self._load_litellm(), model, named)
 
-    def _openai_client(self, model: str) -> OpenAIClient:
+    def _named(self, model: str) -> NamedModel:
+        """What `model` stands for; a LiteLLM name stands for itself."""
+        return self.named_models().get(model) or NamedModel.model_construct(model=model)
+
+    def _openai_client(self, model: str, named: NamedModel) -> OpenAIClient:
         """Made once per model: reading the proxies from the environment takes longer than a request."""
         if model not in self._openai:
-            self._openai[model] = openai_client(self._http(), self._settings, model)
+            self._openai[model] = openai_client(self._http(), self._settings, model, named)
         return self._openai[model]
 
     def _runpod_client(self, model: str) -> RunPodClient | CompletionClient:
@@ -181,9 +211,39 @@ class Providers:
 
     def _suspect(self, model: str, exchange: Exchange) -> None:
         """An embedded server that cannot be reached may have been stopped: it is started anew next time."""
-        if _provider(model) == "local" and exchange.status is None:
-            self._local.forget(model)
+        named = self._named(model)
+        if named.provider == "local" and exchange.status is None:
+            self._local.forget(named.model)
 
 
-def _provider(model: str) -> str:
-    return provider_of(model) if "/" in model else "openai"
+def _place_of(settings: Settings, named: NamedModel) -> str:
+    """Who answers, as part of a model's identity."""
+    if named.provider == "openai" and named.api_base is None:
+        return openai_place(settings)
+    return place_of_named(named)
+
+
+def _of_queue(queue: ModelInfo, model: str, named: NamedModel) -> ModelInfo:
+    """The queue under the name it has been given, with what its table says."""
+    update = {"model": model, "price": named.price, "limits": named.limits, "fallback": named.fallback}
+    update["stands_for"] = named.model if named.model != model else None
+    for window in ("context_window", "max_output_tokens"):
+        update[window] = getattr(named, window) or getattr(queue, window)
+    return queue.model_copy(update=update)
+
+
+def _described(model: str, named: NamedModel, identity: str) -> ModelInfo:
+    """What its table says, and else the price table."""
+    entry = find_entry(named.model, named.provider)
+    return ModelInfo(
+        model=model,
+        provider=named.provider,
+        identity=identity,
+        context_window=named.context_window or (entry.max_input_tokens if entry else None),
+        max_output_tokens=named.max_output_tokens or (entry.max_output_tokens if entry else None),
+        reasoning=entry is not None and entry.reasoning,
+        stands_for=named.model if named.model != model else None,
+        price=named.price,
+        limits=named.limits,
+        fallback=named.fallback,
+    )

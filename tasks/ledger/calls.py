@@ -33,6 +33,7 @@ from schemas.calls import (
 from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
+from tasks.ledger.fallbacks import answer_or_fall_back, as_fallback
 from tasks.ledger.gateway import CallOutcome, answer_call, estimate_call
 from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger
@@ -43,7 +44,13 @@ REPAIR_ROUNDS = 2
 
 
 class Completion(BaseModel):
-    """A model's answer and what it cost; `request_id` is what feedback refers to."""
+    """A model's answer and what it cost; `request_id` is what feedback refers to.
+
+    Attributes:
+        model: the model that was called, by the name it was called by.
+        answered_model: as the provider names it.
+        fallback_for: the model that was asked for, where that one could not answer.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,6 +64,7 @@ class Completion(BaseModel):
     cost_source: CostSource
     replayed: bool
     latency_ms: int
+    fallback_for: str | None = None
 
 
 class StructuredCompletion(BaseModel, Generic[T]):
@@ -110,7 +118,7 @@ async def complete(
 
     Args:
         prompt: a user message, or the whole conversation.
-        model: LiteLLM name; by default the model set for `role`.
+        model: LiteLLM name or named model; by default the model set for `role`.
         user: whose call it is; its answer is replayed for this user only.
         purpose: what it is for, shown in cost reports.
         repetition: calls that differ in nothing else are answered anew for each number.
@@ -132,7 +140,7 @@ async def complete(
             parameters=parameters or ChatParameters(),
         )
         scope = _scope(ledger, project, user, purpose, repetition, context, max_age, insight_type)
-        return _completion(call.model, await answer_call(ledger, call, scope))
+        return _completion(await answer_or_fall_back(ledger, call, scope))
 
 
 async def complete_structured(
@@ -187,7 +195,7 @@ def _completion_of(output: type[T]) -> type[StructuredCompletion[T]]:
 async def _until_it_fits(ledger: Ledger, call: ChatCall, scope: CallScope, output: type[T]) -> StructuredCompletion[T]:
     rounds: list[Completion] = []
     while True:
-        rounds.append(_completion(call.model, await answer_call(ledger, call, scope)))
+        rounds.append(_completion(await answer_or_fall_back(ledger, call, scope)))
         try:
             value = parse_answer(rounds[-1].text, output)
         except ValidationError as error:
@@ -197,7 +205,10 @@ async def _until_it_fits(ledger: Ledger, call: ChatCall, scope: CallScope, outpu
                     f"{call.model} did not give a valid {output.__name__} in {len(rounds)} rounds: {problem}",
                     requests=[str(item.request_id) for item in rounds],
                 ) from None
-            call = call.model_copy(update={"messages": call.messages + _repair(rounds[-1].text, problem)})
+            repair = call.messages + _repair(rounds[-1].text, problem)
+            call = call.model_copy(update={"messages": repair, "model": rounds[-1].model})
+            if asked_for := rounds[-1].fallback_for:
+                scope = as_fallback(scope, asked_for)
             continue
         return _completion_of(output)(value=value, rounds=tuple(rounds))
 
@@ -319,12 +330,12 @@ def _scope(
     )
 
 
-def _completion(model: str, outcome: CallOutcome) -> Completion:
+def _completion(outcome: CallOutcome) -> Completion:
     reply = outcome.reply
     return Completion(
         text=reply.text,
         request_id=outcome.request_id,
-        model=model,
+        model=outcome.model,
         answered_model=reply.model,
         finish_reason=reply.finish_reason,
         usage=reply.usage,
@@ -332,4 +343,5 @@ def _completion(model: str, outcome: CallOutcome) -> Completion:
         cost_source=outcome.cost_source,
         replayed=outcome.replayed,
         latency_ms=outcome.latency_ms,
+        fallback_for=outcome.fallback_for,
     )

@@ -25,7 +25,7 @@ from typing import Any
 from uuid import UUID
 
 from blocks.providers.exchange import Exchange
-from blocks.providers.prices import worst_case
+from blocks.providers.prices import worst_case_of
 from blocks.search.prices import search_price
 from schemas.calls import (
     CallKind,
@@ -85,6 +85,8 @@ class CallOutcome:
         replayed: the answer was stored; nothing was paid for this use.
         cost_usd: what this use cost; None when unknown.
         latency_ms: of the provider, also when replayed.
+        model: the name of the model that was called.
+        fallback_for: the model that was asked for, where that one could not answer.
     """
 
     request_id: UUID
@@ -93,6 +95,8 @@ class CallOutcome:
     cost_usd: Decimal | None
     cost_source: CostSource
     latency_ms: int
+    model: str
+    fallback_for: str | None = None
 
 
 def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
@@ -102,7 +106,7 @@ def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
     return content_key(
         {
             "kind": kind_of(call),
-            "call": call,
+            "call": _as_sent(call, model),
             "endpoint": model.identity,
             "project": scope.project,
             "user": scope.user,
@@ -110,6 +114,11 @@ def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
             "nonce": scope.nonce,
         }
     )
+
+
+def _as_sent(call: Call, model: ModelInfo) -> Call:
+    """`call` to the model that its name stands for: answers are the model's, whatever it is called here."""
+    return call if model.stands_for is None else call.model_copy(update={"model": model.stands_for})
 
 
 def kind_of(call: Call) -> CallKind:
@@ -152,7 +161,7 @@ async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEst
     else:
         usd = ZERO if model.local else model.time_usd()
         if usd is None:
-            usd = worst_case(call.model, model.provider, input_tokens, output_tokens)
+            usd = worst_case_of(model, input_tokens, output_tokens)
     if usd is not None:
         usd = usd.quantize(CENT_FRACTION, ROUND_CEILING)
     source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
@@ -207,7 +216,7 @@ class _Flight:
             assert not isinstance(following, OverUserLimit | NotAnswered)
             outcome = following
         if isinstance(outcome, Answered):
-            return _replayed(outcome)
+            return _replayed(outcome, self.call.model)
         return await self._ask(self._settlement(outcome.request_id), turn)
 
     def _seconds_since_first_asked(self) -> float:
@@ -232,7 +241,9 @@ class _Flight:
             row,
             self.estimate.usd,
             self.ledger.settings.budget_timezone,
-            unpriced_allowed=self.call.model in self.ledger.settings.allow_unpriced,
+            unpriced_allowed=not self.ledger.settings.allow_unpriced.isdisjoint(
+                {self.call.model, self.model.litellm_model}
+            ),
             attempt=self.scope.attempt,
             max_age=self.scope.max_age,
             queued=self.model.queued,
@@ -281,7 +292,8 @@ class _Flight:
             )
         await self._settle(settle, settlement, began)
         row = settle.row
-        return CallOutcome(settlement.request_id, reply, False, row["cost_usd"], row["cost_source"], row["latency_ms"])
+        cost, source, latency_ms = row["cost_usd"], row["cost_source"], row["latency_ms"]
+        return CallOutcome(settlement.request_id, reply, False, cost, source, latency_ms, self.call.model)
 
     async def _call_provider(self, exchange: Exchange) -> ProviderReply:
         seconds = self.ledger.settings.call_timeout_seconds
@@ -321,7 +333,7 @@ class _Flight:
             "purpose": scope.purpose,
             "provider": self.model.provider,
             "model": self.call.model,
-            "request": postgres_json(self.call.model_dump(mode="json", exclude_none=True)),
+            "request": postgres_json(_as_sent(self.call, self.model).model_dump(mode="json", exclude_none=True)),
             "status": "reserved",
             "cost_source": self.estimate.source,
             "model_version": self.model.version,
@@ -334,9 +346,9 @@ def _usd(amount: Decimal) -> str:
     return f"${amount.normalize():f}"
 
 
-def _replayed(outcome: Answered) -> CallOutcome:
+def _replayed(outcome: Answered, model: str) -> CallOutcome:
     reply = unpack_reply(outcome.reply)
-    return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms)
+    return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms, model)
 
 
 def _refusal(outcome: NoRoom, estimate: CostEstimate) -> BudgetExceeded:

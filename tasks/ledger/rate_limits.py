@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 from schemas.calls import CostEstimate, ModelInfo, Usage
 from schemas.errors import RateLimited
-from schemas.rate_limits import ModelLimits, limits_of
+from schemas.rate_limits import ModelLimits, limits_of, with_own
 from schemas.settings import Settings
 from tasks.ledger.clock import Clock, SystemClock
 from tasks.ledger.flights import Flights
@@ -85,7 +85,8 @@ class RateLimits:
 
     def turn(self, model: ModelInfo, estimate: CostEstimate, user: str | None, *, attempt: int) -> CallTurn:
         """The turn of one attempt at a call; a user's request that we try again is still one request."""
-        gate = gate_of(model.model, model.identity, self.limits_of(model.model), self._settings.parallel_calls)
+        limits = with_own(self.limits_of(model.litellm_model), model.limits)
+        gate = gate_of(model.model, model.identity, limits, self._settings.parallel_calls)
         counted = user if attempt == 1 and self.user_limit else None
         return CallTurn(self, gate, estimate.input_tokens + estimate.max_output_tokens, counted)
 

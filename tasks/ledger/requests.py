@@ -22,6 +22,8 @@ class RequestRecord(BaseModel):
 
     Attributes:
         saved_usd: of a replay, what the request it replays has cost; None of others, and where that is not known.
+        model: the name that was called; where it stands for another, `request` has that one.
+        context: what the caller said; `fallback_for` names the model that was asked for and could not answer.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -54,6 +56,7 @@ class RequestRecord(BaseModel):
     error_class: str | None
     error_message: str | None
     provider_request_id: str | None
+    context: dict[str, Any] | None
     created_at: datetime
     completed_at: datetime | None
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from blocks.providers.exchange import Exchange
-from blocks.providers.prices import price
+from blocks.providers.prices import price_of
 from schemas.calls import (
     ChatCall,
     CostEstimate,
@@ -152,7 +152,7 @@ class Settlement:
         if self.model.local:
             return ZERO, "local"
         said = reply.provider_cost_usd
-        if said is not None and said.is_finite() and ZERO <= said < MOST_USD:
+        if said is not None and self.model.price is None and said.is_finite() and ZERO <= said < MOST_USD:
             return said.quantize(CENT_FRACTION), "provider"
         if isinstance(self.call, SearchCall):  # has a price of its own, whatever is found
             return self.estimate.usd, self.estimate.source
@@ -160,7 +160,7 @@ class Settlement:
         if timed is not None:
             return timed.quantize(CENT_FRACTION), "price_table"
         usage = reply.usage if reply.usage and _believable(reply.usage) else None
-        cost = price(self.call.model, self.model.provider, usage) if usage else None
+        cost = price_of(self.model, usage) if usage else None
         return (None, "unpriced") if cost is None else (cost.quantize(CENT_FRACTION), "price_table")
 
     def _readable(self, reply: ProviderReply) -> dict[str, Any] | None:

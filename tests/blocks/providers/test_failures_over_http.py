@@ -15,11 +15,14 @@ import pytest
 from blocks.providers.exchange import Exchange
 from blocks.providers.registry import Providers
 from schemas.errors import (
+    AuthenticationFailed,
     BadInput,
     ConfigurationError,
     ContentRefused,
     ContextLengthExceeded,
+    CreditExhausted,
     HeadraceError,
+    ModelNotFound,
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
@@ -53,13 +56,13 @@ def error_body(**fields: Any) -> bytes:
         (400, {"code": "unsupported_value", "param": "temperature"}, BadInput),
         (413, {}, BadInput),
         (422, {}, BadInput),
-        (401, {"code": "invalid_api_key"}, ConfigurationError),
-        (402, {}, ConfigurationError),
-        (403, {"code": "unsupported_country_region_territory"}, ConfigurationError),
-        (404, {"code": "model_not_found"}, ConfigurationError),
-        (404, {}, ConfigurationError),
+        (401, {"code": "invalid_api_key"}, AuthenticationFailed),
+        (402, {}, CreditExhausted),
+        (403, {"code": "unsupported_country_region_territory"}, AuthenticationFailed),
+        (404, {"code": "model_not_found"}, ModelNotFound),
+        (404, {}, ModelNotFound),
         (307, {}, ConfigurationError),
-        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, ConfigurationError),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, CreditExhausted),
         (429, {"code": "rate_limit_exceeded"}, RateLimited),
         (408, {}, ProviderUnavailable),
         (409, {}, ProviderUnavailable),
@@ -103,13 +106,13 @@ async def test_a_key_that_the_server_repeats_is_kept_out_of_the_record() -> None
 
 async def test_a_wrong_key_names_the_variable() -> None:
     error, _ = await failure_with(Reply(), api_key="another")
-    assert type(error) is ConfigurationError
+    assert type(error) is AuthenticationFailed
     assert "OPENAI_API_KEY" in str(error)
 
 
 async def test_an_unknown_model_is_named() -> None:
     error, _ = await failure_with(Reply(), models=["gpt-4o"])
-    assert type(error) is ConfigurationError
+    assert type(error) is ModelNotFound
     assert "gpt-4o-mini" in str(error)
     assert "OPENAI_BASE_URL" in str(error)
 

@@ -20,11 +20,13 @@ from blocks.providers.prices import price
 from blocks.providers.registry import Providers
 from schemas.calls import ChatParameters, EmbeddingCall, Usage
 from schemas.errors import (
+    AuthenticationFailed,
     BadInput,
     ConfigurationError,
     ContentRefused,
     ContextLengthExceeded,
     HeadraceError,
+    ModelNotFound,
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
@@ -123,9 +125,9 @@ async def test_anthropics_usage_counts_cached_input_as_input(
         (429, "rate_limit_error", RateLimited),
         (529, "overloaded_error", ProviderUnavailable),
         (500, "api_error", ProviderUnavailable),
-        (401, "authentication_error", ConfigurationError),
-        (403, "permission_error", ConfigurationError),
-        (404, "not_found_error", ConfigurationError),
+        (401, "authentication_error", AuthenticationFailed),
+        (403, "permission_error", AuthenticationFailed),
+        (404, "not_found_error", ModelNotFound),
         (400, "invalid_request_error", BadInput),
         (413, "request_too_large", BadInput),
     ],
@@ -264,9 +266,10 @@ async def test_a_missing_key_is_named_before_anything_is_sent(
     with pytest.raises(ConfigurationError, match="ANTHROPIC_API_KEY"):
         await providers.chat(ask(model=CLAUDE), timeout_seconds=5)
     assert "ANTHROPIC_API_KEY" in str(trouble)
-    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
-    assert await providers.reachable(CLAUDE) is None
-    assert await providers.reachable("ollama/llama3") is None
+    async with Anthropic(monkeypatch, 200, message(), {}) as server:
+        assert await providers.reachable(CLAUDE) is None
+    assert server.asked == []
+    assert "cannot be reached" in str(await providers.reachable(CLAUDE)), "its server is gone"
 
 
 async def test_a_key_that_the_provider_repeats_is_kept_out_of_the_record(

@@ -13,8 +13,8 @@ from blocks.providers import price_table
 from blocks.providers.litellm_client import load_litellm
 from blocks.providers.off_peak import windows_of
 from blocks.providers.price_table import PRICED_MODES, find_entry
-from blocks.providers.prices import price, worst_case
-from schemas.calls import Usage
+from blocks.providers.prices import price, price_of, price_per_million, worst_case, worst_case_of
+from schemas.calls import ModelInfo, Usage
 
 USAGES = [
     Usage(input_tokens=1000, output_tokens=500),
@@ -191,3 +191,41 @@ def _litellm_price(litellm: Any) -> Any:
         return sum(parts)
 
     return cost
+
+
+def named(**fields: object) -> ModelInfo:
+    """A model as its table describes it."""
+    return ModelInfo.model_validate({"model": "fast", "provider": "openai", "identity": "x", **fields})
+
+
+def test_a_named_models_price_is_exact_for_every_kind_of_token() -> None:
+    model = named(price={"input": "0.10", "output": "0.40", "cached_input": "0.025", "cache_write": "0.125"})
+    usage = Usage(
+        input_tokens=1000, cached_input_tokens=300, cache_write_tokens=100, output_tokens=50, reasoning_tokens=20
+    )
+    # 600 at 10 cents, 300 at 2.5, 100 at 12.5, 50 at 40 cents a million
+    assert price_of(model, usage) == Decimal("0.0001")
+    assert worst_case_of(model, 1000, 50) == Decimal("0.000145")  # every token of the input written to the cache
+    plain = named(price={"input": 1, "output": 2})
+    assert price_of(plain, usage) == Decimal("0.0011")
+    assert price_of(named(price={"input": 0, "output": 0}), usage) == 0
+
+
+def test_without_a_price_of_its_own_a_named_model_costs_what_it_stands_for() -> None:
+    usage = Usage(input_tokens=1_000_000)
+    assert price_of(named(stands_for="gpt-4o-mini"), usage) == Decimal("0.15")
+    assert worst_case_of(named(stands_for="gpt-4o-mini"), 1_000_000, 0) == Decimal("0.15")
+    assert price_of(named(), usage) is None
+
+
+def test_prices_per_million_are_said_or_unknown() -> None:
+    shown = price_per_million(named(stands_for="gpt-4o-mini"))
+    assert shown is not None
+    assert (shown.input, shown.cached_input, shown.output) == (Decimal("0.15"), Decimal("0.075"), Decimal("0.60"))
+    tiered = price_per_million(named(stands_for="dashscope/qwen-plus", provider="dashscope"))
+    assert tiered is not None
+    assert tiered.input > 0
+    assert price_per_million(named(stands_for="no/such", provider="no")) is None
+    free = price_per_million(named(stands_for="ollama/any", provider="ollama"))
+    assert free is not None
+    assert (free.input, free.output) == (0, 0)

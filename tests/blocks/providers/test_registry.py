@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from blocks.providers.reachability import address_of
 from blocks.providers.registry import Providers
 from schemas.calls import EmbeddingCall, ModelInfo
 from schemas.errors import ConfigurationError, DatabaseUnavailable, ProviderUnavailable
+from schemas.named_models import NamedModel
 from tests.blocks.providers.conftest import KEY, ask, settings_for
 from tests.scripted_provider import Reply, ScriptedProvider
 
@@ -61,6 +63,22 @@ async def test_local_names_lead_to_the_embedded_servers_under_their_own_names() 
         local=True,
     )
     assert (embedder.identity, embedder.context_window) == ("embedder sha256:def", 256)
+
+
+def test_the_usual_address_of_a_provider_is_known_where_litellm_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "AWS_REGION_NAME",
+        "AWS_REGION",
+        "AWS_BEDROCK_RUNTIME_ENDPOINT",
+        "ANTHROPIC_API_BASE",
+        "GROQ_API_BASE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert address_of(NamedModel(model="bedrock/x")) == "https://bedrock-runtime.eu-central-1.amazonaws.com"
+    assert address_of(NamedModel(model="anthropic/x")) == "https://api.anthropic.com"
+    assert address_of(NamedModel(model="groq/x")) is None
+    assert address_of(NamedModel(model="groq/x", api_base="http://127.0.0.1:9")) == "http://127.0.0.1:9"
 
 
 async def test_an_embedded_server_is_started_once_for_all_who_ask_at_once() -> None:

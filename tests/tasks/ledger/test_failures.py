@@ -158,7 +158,7 @@ async def test_a_withheld_answer_keeps_its_cost_and_is_not_replayed(
 async def test_a_wrong_key_is_a_matter_of_configuration(ledger: Ledger, provider: ScriptedProvider, look: Look) -> None:
     with pytest.raises(ConfigurationError, match="does not accept the key in OPENAI_API_KEY"):
         await complete("Why?", model=MODEL)
-    assert look(ATTEMPTS) == [(1, "failed", "ConfigurationError")]
+    assert look(ATTEMPTS) == [(1, "failed", "AuthenticationFailed")]
     assert look(DAY) == [(0, 0)]
     assert len(provider.log) == 1
 
@@ -169,7 +169,7 @@ async def test_an_unknown_model_is_a_matter_of_configuration(
 ) -> None:
     with pytest.raises(ConfigurationError, match="has no model gpt-4o-mini"):
         await complete("Why?", model=MODEL)
-    assert look(ATTEMPTS) == [(1, "failed", "ConfigurationError")]
+    assert look(ATTEMPTS) == [(1, "failed", "ModelNotFound")]
     assert len(provider.log) == 1
 
 

@@ -1,0 +1,170 @@
+"""`headrace models`: which models can be asked here, at what price, within what limits, and whether they answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from blocks.embedded.presence import missing_weights
+from blocks.providers.endpoints import LOCAL_MODELS
+from blocks.providers.prices import price_per_million
+from blocks.providers.registry import Providers
+from blocks.settings import get_settings
+from flows.presentation import console, money, table, write_json
+from schemas.calls import ModelInfo
+from schemas.named_models import CallLimits, TokenPrice
+from schemas.settings import ModelRole, Settings
+
+ROLES: tuple[ModelRole, ...] = ("chat", "research", "generate", "review", "judge", "embedding")
+SECONDS = 3.0
+"""How long a provider is given to answer that it is there."""
+
+
+class ModelLine(BaseModel):
+    """One model that a setting or the file of named models speaks of.
+
+    Attributes:
+        name: as it is called; `model` is the LiteLLM name that it stands for.
+        roles: the steps it is the default of.
+        price: USD per million tokens; None where it is not known.
+        trouble: why it cannot be called; None when it can.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    model: str
+    provider: str
+    place: str
+    roles: list[ModelRole]
+    price: TokenPrice | None
+    context_window: int | None
+    max_output_tokens: int | None
+    limits: CallLimits
+    fallback: list[str]
+    reachable: bool
+    trouble: str | None
+
+
+async def list_models() -> list[ModelLine]:
+    """The default of every role, every named model, and their fallbacks; nothing is started and nothing paid.
+
+    Raises:
+        ConfigurationError: the file of named models is wrong.
+    """
+    settings = get_settings()
+    async with Providers(settings, None) as providers:
+        roles = _roles(settings)
+        names = [*roles, *providers.named_models()]
+        names += [other for named in providers.named_models().values() for other in named.fallback]
+        unique = list(dict.fromkeys(names))
+        return list(await asyncio.gather(*(_line(providers, settings, name, roles) for name in unique)))
+
+
+def _roles(settings: Settings) -> dict[str, list[ModelRole]]:
+    """The models in use with the roles they play."""
+    models: dict[str, list[ModelRole]] = {}
+    for role in ROLES:
+        models.setdefault(settings.model_for(role), []).append(role)
+    return models
+
+
+async def _line(
+    providers: Providers, settings: Settings, name: str, roles: Mapping[str, Sequence[ModelRole]]
+) -> ModelLine:
+    known = providers.table_of(name)
+    if known.local:
+        trouble = _local_trouble(known, settings)
+    else:
+        trouble = await providers.reachable(name, timeout_seconds=SECONDS)
+    window = settings.local_context if known.litellm_model == "local/chat" else None
+    return ModelLine(
+        name=name,
+        model=known.litellm_model,
+        provider=known.provider,
+        place=known.identity,
+        roles=list(roles.get(name, [])),
+        price=price_per_million(known),
+        context_window=known.context_window or window,
+        max_output_tokens=known.max_output_tokens,
+        limits=known.limits,
+        fallback=list(known.fallback),
+        reachable=trouble is None,
+        trouble=trouble,
+    )
+
+
+def _local_trouble(known: ModelInfo, settings: Settings) -> str | None:
+    kind = LOCAL_MODELS.get(known.litellm_model)
+    if kind is None:
+        return f"there is no local model {known.litellm_model}; there are {' and '.join(LOCAL_MODELS)}"
+    return missing_weights(kind, settings.cache, settings.local_model)
+
+
+class _Models(BaseModel):
+    run_id: None = None
+    status: str = "completed"
+    models: list[ModelLine]
+
+
+def show_models(lines: Sequence[ModelLine], *, as_json: bool) -> int:
+    """One row a model, and below why one cannot be called; the exit code is 1 when the default of a role cannot."""
+    failed = any(line.roles and line.trouble for line in lines)
+    if as_json:
+        write_json(_Models(status="failed" if failed else "completed", models=list(lines)))
+        return int(failed)
+    rows = [
+        (
+            line.name,
+            line.model if line.model != line.name else "",
+            ", ".join(line.roles),
+            _price(line.price),
+            _tokens(line.context_window, line.max_output_tokens),
+            _limits(line.limits),
+            " → ".join(line.fallback),
+            "yes" if line.reachable else "no",
+        )
+        for line in lines
+    ]
+    columns = (
+        "model",
+        "stands for",
+        "default of",
+        "USD per million, in / out",
+        "window",
+        "limits",
+        "fallback",
+        "reachable",
+    )
+    out = console()
+    out.print(table("Models", columns, rows))
+    for line in lines:
+        if line.trouble:
+            out.print(f"{line.name}: {line.trouble}", soft_wrap=True, markup=False)
+    return int(failed)
+
+
+def _price(price: TokenPrice | None) -> str:
+    """Input and output, and cached input where it has a price of its own."""
+    if price is None:
+        return "unknown"
+    if price.input == price.output == 0:
+        return "free"
+    cached = price.cached_input
+    between = f" ({money(cached)} cached)" if cached is not None and cached != price.input else ""
+    return f"{money(price.input)}{between} / {money(price.output)}"
+
+
+def _tokens(window: int | None, answer: int | None) -> str:
+    return " / ".join("unknown" if count is None else f"{count:,}" for count in (window, answer))
+
+
+def _limits(limits: CallLimits) -> str:
+    said = {
+        "/min": limits.requests_per_minute,
+        " tokens/min": limits.tokens_per_minute,
+        " at once": limits.parallel_calls,
+    }
+    return ", ".join(f"{count:,}{unit}" for unit, count in said.items() if count is not None)

@@ -13,9 +13,11 @@ from blocks.search.catalogue import ENGINES
 from blocks.search.engines import SearchEngines, model_of
 from schemas.calls import SearchCall, WebResult
 from schemas.errors import (
+    AuthenticationFailed,
     BadInput,
     ConfigurationError,
     ContentRefused,
+    CreditExhausted,
     HeadraceError,
     ProviderTimeout,
     ProviderUnavailable,
@@ -189,8 +191,8 @@ FAILURES: list[tuple[Answer, type[HeadraceError]]] = [
     (Answer(429, b"{}", {"Retry-After": "7"}), RateLimited),
     (Answer(500), ProviderUnavailable),
     (Answer(400, b'{"error": {"code": "1210"}}'), BadInput),
-    (Answer(402), ConfigurationError),
-    (Answer(403), ConfigurationError),
+    (Answer(402), CreditExhausted),
+    (Answer(403), AuthenticationFailed),
     (Answer(302, b"", {"Location": "http://127.0.0.1:9/"}), ConfigurationError),
 ]
 

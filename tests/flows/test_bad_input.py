@@ -103,7 +103,7 @@ def test_a_model_that_the_provider_does_not_have(
         environment(OPENAI_BASE_URL=provider.url)
         done = headrace("analyze", bill, "--generate-model", "gpt-17", "--bare")
     check_reason(done, BAD_INPUT, "has no model gpt-17")
-    check_failed_run(look, "configuration")
+    check_failed_run(look, "model_not_found")
 
 
 def test_a_key_that_the_provider_does_not_accept(
@@ -114,7 +114,7 @@ def test_a_key_that_the_provider_does_not_accept(
         done = headrace("analyze", bill, "--bare", "--json")
     check_reason(done, BAD_INPUT, "does not accept the key in OPENAI_API_KEY")
     assert "sk-wrong-and-secret" not in done.out + done.err + str(look("SELECT * FROM runs, llm_requests"))
-    check_failed_run(look, "configuration")
+    check_failed_run(look, "authentication")
 
 
 def test_a_provider_that_only_fails(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from schemas.errors import BadInput, ConfigurationError, DatabaseUnavailable
@@ -47,7 +47,7 @@ def normal_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except Exception as error:
+    except (ArgumentError, ValueError) as error:  # no URL at all; a port that is no number
         raise ConfigurationError(
             "DATABASE_URL is not a URL; it should look like postgresql://user@host/database"
         ) from error

@@ -256,7 +256,8 @@ def test_a_recursive_schema_ends() -> None:
     }
     schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
     for seed in range(20):
-        jsonschema.Draft202012Validator(schema).validate(InstanceMaker(schema, str(seed)).make())
+        made = InstanceMaker(schema, str(seed)).make()
+        assert jsonschema.Draft202012Validator(schema).is_valid(made)
 
 
 @pytest.mark.parametrize("pattern", ["^a.b$", "[^a-c]{3}", r"\w+\s\D", "(foo|bar)x?", "é*?", r"[\d_]{2,}", "[^x]y"])

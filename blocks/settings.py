@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 
 from blocks.prefect_api import answering_api, read_block
 from schemas.errors import ConfigurationError
 from schemas.runpod_settings import RUNPOD_VARIABLES
-from schemas.settings import Settings
+from schemas.settings import OLDER_VARIABLES, Settings
 
 USUAL_NAMES = {"DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ZAI_API_KEY", "ZAI_API_BASE"}
 """Variables that are not ours alone and so have no prefix."""
+KEPT_NAMES = USUAL_NAMES | RUNPOD_VARIABLES | OLDER_VARIABLES
 OWN_PREFIXES = ("HEADRACE_", "LEXYBRAIN_")
 BLOCK_TYPE = "headrace-settings"
 BLOCK_NAME = "headrace"
@@ -66,7 +67,23 @@ def _settings(saved: Mapping[str, Any]) -> Settings:
         if field in saved:
             place = f"{field} of the Prefect block {BLOCK_NAME}"
             raise ConfigurationError(f"{place}: {first['msg']}", setting=field) from None
-        name = field.upper()
-        if name not in USUAL_NAMES | RUNPOD_VARIABLES and not name.startswith(OWN_PREFIXES):
-            name = f"HEADRACE_{name}"
+        name = _variable(field.upper())
         raise ConfigurationError(f"{name}: {first['msg']}", setting=name) from None
+
+
+def _variable(said: str) -> str:
+    """The variable that was set, of a name in Pydantic's words: of several for one setting it says the first."""
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices) and said == alias.choices[0]:
+            present = set_variables()
+            return next((name for name in map(str, alias.choices) if name in present), said)
+    return said if said in KEPT_NAMES or said.startswith(OWN_PREFIXES) else f"HEADRACE_{said}"
+
+
+def set_variables() -> frozenset[str]:
+    """Names of the variables that the environment, or a `.env` in the working folder, sets to something."""
+    import dotenv
+
+    found = {**dotenv.dotenv_values(".env"), **os.environ}
+    return frozenset(name for name, value in found.items() if value)

@@ -25,6 +25,9 @@ class HeadraceSettings(Block):
     review_model: str = Field("", description="Model that audits drafts")
     judge_model: str = Field("", description="Model that scores answers")
     embedding_model: str = Field("", description="Model that embeds texts")
+    models: str = Field("", description="File of named models; a path on the worker's machine")
+    local_model: str = Field("", description="GGUF file to serve as the local model; a path on the worker's machine")
+    local_context: int | None = Field(None, ge=2048, description="Context window of the local model, in tokens")
     search_provider: str = Field(
         "", description="Where research looks things up: corpus, zai, tavily, … (its key goes under provider keys)"
     )
@@ -35,12 +38,52 @@ class HeadraceSettings(Block):
     provider_keys: SecretDict | None = Field(
         None, description="Variables that other providers read, by name, such as ANTHROPIC_API_KEY"
     )
+    search_cache_hours: float | None = Field(None, gt=0, description="Hours for which what a search found is shared")
+    search_empty_minutes: float | None = Field(None, ge=0, description="Minutes for which finding nothing is believed")
+    search_timeout_seconds: float | None = Field(None, gt=0, description="Seconds a search may take")
+    zai_api_key: SecretStr = Field(SecretStr(""), title="z.ai API key", description="As ZAI_API_KEY")
+    zai_base_url: str = Field("", title="z.ai base URL", description="Another address of z.ai's API, as ZAI_API_BASE")
+    runpod_api_key: SecretStr = Field(SecretStr(""), title="RunPod API key", description="As RUNPOD_API_KEY")
+    runpod_base_url: str = Field(
+        "", title="RunPod base URL", description="Another address of RunPod's API, as RUNPOD_ENDPOINT_BASE_URL"
+    )
+    runpod_endpoint_id: str = Field(
+        "", title="RunPod endpoint", description="Endpoint of runpod/default, as LEXYBRAIN_RUNPOD_ENDPOINT_ID"
+    )
+    runpod_model_version: str = Field(
+        "", title="RunPod model version", description="Name of its weights, as LEXYBRAIN_MODEL_VERSION"
+    )
+    runpod_max_latency_ms: int | None = Field(
+        None,
+        gt=0,
+        title="RunPod latency, ms",
+        description="How long one job is waited for, as LEXYBRAIN_MAX_LATENCY_MS",
+    )
+    runpod_sync: bool | None = Field(None, title="RunPod /runsync", description="Submit jobs with /runsync")
+    runpod_usd_per_second: str = Field("", title="RunPod, USD per second", description="Price of a second of execution")
+    lexybrain_model_url: str = Field(
+        "", title="LexyBrain model URL", description="Deprecated: a llama.cpp server, as LEXYBRAIN_MODEL_URL"
+    )
+    lexybrain_key: SecretStr = Field(SecretStr(""), title="LexyBrain key", description="Its key, as LEXYBRAIN_KEY")
     project: str = Field("", description="Project whose budget pays when none is named")
     allow_unpriced: str = Field(
         "", description="Models that may be called under a budget although no price is known; comma-separated"
     )
     run_budget_usd: str = Field("", title="Run budget, USD", description="What each new run may spend, in US dollars")
+    max_daily_llm_cost: str = Field(
+        "",
+        title="Daily budget, USD",
+        description="Of the project, where none is set with headrace budget set; as MAX_DAILY_LLM_COST",
+    )
     budget_timezone: str = Field("", description="Where the days of a budget begin, e.g. Europe/Berlin")
+    lexybrain_daily_cost_cap: str = Field("", title="Insights, cents a day", description="As LEXYBRAIN_DAILY_COST_CAP")
+    lexybrain_enable: bool | None = Field(None, title="Insights", description="False switches them off")
+    lexybrain_notifications_enabled: bool | None = Field(
+        None, title="Word of grave risks", description="Risks of high severity are said in the log"
+    )
+    answer_ttl_minutes: str = Field(
+        "", title="Age of answers", description="Minutes stored answers are used, by purpose: radar=60,review=0"
+    )
     retry_attempts: int | None = Field(None, ge=1, description="Tries of one call, at most")
     retry_seconds: float | None = Field(None, ge=0, description="Seconds that one call may wait and retry, at most")
     call_timeout_seconds: float | None = Field(None, gt=0, description="Seconds a provider may take to answer")
@@ -51,3 +94,6 @@ class HeadraceSettings(Block):
     limit_wait_seconds: float | None = Field(
         None, ge=0, description="Seconds a call waits for its turn under the limits before it is refused"
     )
+    model_requests_per_minute: int | None = Field(None, ge=0, description="Requests to a model in a minute; 0 for any")
+    model_tokens_per_minute: int | None = Field(None, ge=0, description="Tokens of a model in a minute; 0 for any")
+    model_parallel_calls: int | None = Field(None, ge=0, description="Calls of a model at the same time; 0 for any")

@@ -14,12 +14,15 @@ from blocks.database import create_database, database_errors, normal_url, schema
 from blocks.prefect_api import PrefectRefused, announced_api, is_answering, shown
 from blocks.providers.registry import Providers
 from blocks.search.engines import model_of
-from blocks.settings import environment_settings, get_settings
+from blocks.settings import environment_settings, get_settings, set_variables
 from flows.maintenance import embedded_stack
-from flows.presentation import Finding
+from flows.presentation import Finding, money
 from schemas.errors import HeadraceError
+from schemas.former_variables import FORMER_VARIABLES
 from schemas.settings import ModelRole, Settings
 from schemas.tables.base import SCHEMA_REVISION
+from tasks.ledger.daily_limit import read_daily_limit
+from tasks.ledger.isolation import missing_of_roles
 
 ROLES: tuple[ModelRole, ...] = ("research", "generate", "review", "judge", "embedding")
 KEYS = (
@@ -44,7 +47,8 @@ async def examine() -> list[Finding]:
         async with Providers(settings, stack) as providers:
             findings += [await _model(providers, name, roles) for name, roles in _models(settings).items()]
             findings += _web_search(providers, settings)
-    return [*findings, _keys(), _prefect(settings), *block, _disk("HEADRACE_HOME", settings.home), *_cache(settings)]
+    findings += [_keys(), *_former_variables(), _prefect(settings), *block]
+    return [*findings, _disk("HEADRACE_HOME", settings.home), *_cache(settings)]
 
 
 def _settings() -> tuple[Settings, list[Finding]]:
@@ -79,6 +83,7 @@ def _look_into(engine: Engine, kind: str, settings: Settings) -> list[Finding]:
         version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
         vector = connection.execute(text("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")).scalar()
     found = schema_revision(engine)
+    of_schema = [_roles(engine), _daily_limit(engine, settings)] if found == SCHEMA_REVISION else []
     current = found == SCHEMA_REVISION or (found is None and settings.uses_embedded_database)
     return [
         Finding(
@@ -101,7 +106,32 @@ def _look_into(engine: Engine, kind: str, settings: Settings) -> list[Finding]:
             else f"at {found}",
             mend=None if current else "headrace db upgrade",
         ),
+        *of_schema,
     ]
+
+
+def _roles(engine: Engine) -> Finding:
+    """Whether the roles that keep users apart are there and may do what they are for."""
+    with database_errors(), engine.connect() as connection:
+        missing = missing_of_roles(connection)
+    says = "; ".join(missing) or "headrace_worker, headrace_app and headrace_read may do what they are for"
+    return Finding(subject="roles", ok=not missing, says=says, mend="headrace db roles" if missing else None)
+
+
+def _daily_limit(engine: Engine, settings: Settings) -> Finding:
+    """What the project may spend a day, and who says so; that nothing limits it is said, and is nobody's mistake."""
+    with database_errors(), engine.connect() as connection:
+        limit = read_daily_limit(connection, settings)
+    said = settings.max_daily_llm_cost
+    if limit is None:
+        says = "none is set, so nothing limits a day (MAX_DAILY_LLM_COST, or `headrace budget set --day USD`)"
+    elif limit.by_variable:
+        says = f"{money(limit.limit_usd)}, by MAX_DAILY_LLM_COST"
+    else:
+        says = f"{money(limit.limit_usd)}, by `headrace budget set`"
+        if said is not None:
+            says += f", which comes before the {money(said)} of MAX_DAILY_LLM_COST"
+    return Finding(subject=f"daily budget of project {settings.project}", ok=True, says=says)
 
 
 def _models(settings: Settings) -> dict[str, list[str]]:
@@ -154,6 +184,16 @@ def _keys() -> Finding:
     present = [name for name in KEYS if os.environ.get(name)]
     says = f"set: {', '.join(present)}" if present else "none set; the embedded models need none"
     return Finding(subject="provider keys", ok=True, says=says)
+
+
+def _former_variables() -> list[Finding]:
+    """Variables of older applications that are set and mean nothing here, with what does."""
+    present = set_variables()
+    return [
+        Finding(subject="older variables", ok=True, says=f"{name} is set and has no meaning here: {instead}")
+        for name, instead in FORMER_VARIABLES.items()
+        if name in present
+    ]
 
 
 def _prefect(settings: Settings) -> Finding:

@@ -19,6 +19,7 @@ from schemas.choices import InsightType
 from schemas.errors import BadInput
 from schemas.insights import InsightContext, InsightReport
 from tasks.insights.daily_cap import PROJECT, hold_daily_cap
+from tasks.insights.switches import require_insights, tell_of_grave_risks
 from tasks.insights.writing import WRITERS
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import open_ledger
@@ -49,8 +50,10 @@ async def generate_insight(
     Raises:
         BudgetExceeded: the daily cap leaves no room; nothing was spent.
         RetriesExhausted, AnswerRejected, ConfigurationError: the model could not be used; the run can be resumed.
+        ConfigurationError: LEXYBRAIN_ENABLE is false; nothing was begun.
     """
     async with open_ledger() as ledger:
+        require_insights(ledger.settings)
         model = model or ledger.settings.model_for("chat")
         cap = await hold_daily_cap(ledger.settings, project)
         parameters = {"insight_type": insight_type, "model": model, "user": user, "project": project, "fresh": fresh}
@@ -68,6 +71,7 @@ async def generate_insight(
             too_thin = context.why_too_thin
             answer = None if too_thin else await WRITERS[insight_type](context, model)
             run.result = {"reliable": answer is not None, "request_id": str(answer.request_id) if answer else None}
+        tell_of_grave_risks(ledger.settings, context.market, answer)
     return InsightReport(
         run_id=run.id,
         insight_type=insight_type,

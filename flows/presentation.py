@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
 from schemas.analysis import BillReport
@@ -351,7 +352,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
     out = console()
     for finding in findings:
         mark = "[green]ok [/]" if finding.ok else "[red]bad[/]"
-        out.print(mark, f"{finding.subject}: {finding.says}", soft_wrap=True)
+        out.print(mark, escape(f"{finding.subject}: {finding.says}"), soft_wrap=True)
         if finding.mend:
             out.print(f"    mend: {finding.mend}", soft_wrap=True, markup=False)
     return int(failed)

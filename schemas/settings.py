@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from schemas.runpod_settings import RunPodSettings
@@ -20,6 +20,18 @@ from schemas.runpod_settings import RunPodSettings
 LOCAL_CHAT_MODEL = "local/chat"
 LOCAL_EMBEDDING_MODEL = "local/embedding"
 STORED_CORPUS = "corpus"
+
+OLDER_VARIABLES = frozenset(
+    {
+        "LEXYBRAIN_DAILY_COST_CAP",
+        "LEXYBRAIN_ENABLE",
+        "LEXYBRAIN_NOTIFICATIONS_ENABLED",
+        "MAX_DAILY_LLM_COST",
+        "MAX_REQUESTS_PER_MINUTE",
+    }
+)
+"""Variables of older applications that keep their meaning, beside those of `runpod_settings`."""
+_LEFT_OUT_EMPTY = OLDER_VARIABLES | {"HEADRACE_USER_REQUESTS_PER_MINUTE"}  # as Pydantic calls either of two names
 
 ModelRole = Literal["chat", "research", "generate", "review", "judge", "embedding"]
 
@@ -68,8 +80,14 @@ class Settings(RunPodSettings):
     allow_unpriced: Annotated[frozenset[str], NoDecode] = frozenset()
     """Models that may be called under a budget although no price is known; comma-separated."""
     budget_timezone: str = "UTC"
-    lexybrain_daily_cost_cap: Decimal | None = Field(None, ge=0, validation_alias="LEXYBRAIN_DAILY_COST_CAP")
+    max_daily_llm_cost: Decimal | None = Field(None, ge=0, lt=10**9, validation_alias="MAX_DAILY_LLM_COST")
+    """US dollars a day for `project`, where nobody has set that budget; None limits nothing."""
+    lexybrain_daily_cost_cap: Decimal | None = Field(None, ge=0, lt=10**11, validation_alias="LEXYBRAIN_DAILY_COST_CAP")
     """US cents a day for the insights of project `lexybrain`; None leaves the budget of that project as it is set."""
+    lexybrain_enable: bool = Field(True, validation_alias="LEXYBRAIN_ENABLE")
+    """False switches insights off."""
+    lexybrain_notifications_enabled: bool = Field(False, validation_alias="LEXYBRAIN_NOTIFICATIONS_ENABLED")
+    """Risks of high severity are said in the log."""
     answer_ttl_minutes: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(default_factory=dict)
     """Minutes for which stored answers are used, by purpose (`radar=60,review=0`); others however old they are."""
     run_budget_usd: Decimal | None = Field(None, ge=0, lt=10**9)
@@ -95,6 +113,14 @@ class Settings(RunPodSettings):
 
     task_runner: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_older_empty(cls, given: Any) -> Any:
+        """A variable of an older application that is set to nothing is not set."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value != "" or name not in _LEFT_OUT_EMPTY}
+
     @field_validator("allow_unpriced", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
@@ -110,10 +136,10 @@ class Settings(RunPodSettings):
             return {purpose.strip(): minutes.strip() for purpose, _, minutes in pairs}
         return value
 
-    @field_validator("database_url", "lexybrain_daily_cost_cap", mode="before")
+    @field_validator("database_url", "run_budget_usd", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        return value or None
+        return None if value == "" else value
 
     @property
     def uses_embedded_database(self) -> bool:

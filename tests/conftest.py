@@ -14,13 +14,17 @@ from blocks.database import create_database, migrate, normal_url
 from blocks.embedded.stack import EmbeddedStack
 from blocks.settings import get_settings
 from schemas.runpod_settings import RUNPOD_VARIABLES
-from schemas.settings import Settings
+from schemas.settings import OLDER_VARIABLES, Settings
 from tasks.ledger.session import Ledger, open_ledger
 from tests.scripted_provider import ScriptedProvider
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 TEMPLATE = "headrace_template"
-FOREIGN_VARIABLES = ("PREFECT_API_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "DATABASE_URL", *RUNPOD_VARIABLES)
+FOREIGN_VARIABLES = (
+    *("PREFECT_API_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "DATABASE_URL"),
+    *RUNPOD_VARIABLES,
+    *OLDER_VARIABLES,
+)
 
 
 def shared_data(name: str) -> Path:

@@ -42,6 +42,8 @@ _KEY_VARIABLES = {
     "together_ai": "TOGETHERAI_API_KEY",
     "vertex_ai": "GOOGLE_APPLICATION_CREDENTIALS",
 }
+_OTHER_NAMES = {"AZURE_API_KEY": "AZURE_OPENAI_API_KEY"}
+"""Variables that LiteLLM reads as well, and does not speak of when it says what is missing."""
 
 _ONE_ATTEMPT: ContextVar[bool] = ContextVar("one_attempt", default=False)
 
@@ -133,7 +135,8 @@ class LiteLLMClient:
         if named.api_key_env is not None:
             missing = [] if read_secret(named.api_key_env) else [named.api_key_env]
         else:
-            missing = self.litellm.validate_environment(model=named.model)["missing_keys"]
+            said = self.litellm.validate_environment(model=named.model)["missing_keys"]
+            missing = [variable for variable in said if not read_secret(_OTHER_NAMES.get(variable, variable))]
         if named.api_base is not None:
             missing = [variable for variable in missing if not variable.endswith(_ADDRESS_SUFFIXES)]
         return f"{self.model} needs {', '.join(missing)} to be set" if missing else None

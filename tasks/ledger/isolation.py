@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from blocks.database import database_errors
@@ -31,6 +31,50 @@ _BECOME = text("SELECT set_config('role', :role, true), set_config('headrace.use
 _COMPLETE = text("SELECT grant_headrace_roles()")
 NOT_OURS = "42501"
 """SQLSTATE: insufficient privilege."""
+
+
+# What grant_headrace_roles() would grant; the names of relations in the order in which people read them.
+_MISSING = text("""
+    WITH roles AS (
+        SELECT role, to_regrole(role) AS id
+        FROM unnest(ARRAY['headrace_worker', 'headrace_app', 'headrace_read']) AS role
+    ), relations AS (
+        SELECT pg_class.oid, relname, relkind = 'v' AS is_view,
+               'security_invoker=true' = ANY(coalesce(reloptions, '{}')) AS for_readers,
+               EXISTS (SELECT FROM pg_policy WHERE polrelid = pg_class.oid AND starts_with(polname, 'own_')) AS has_own
+        FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v')
+          AND relowner = (SELECT relowner FROM pg_class WHERE oid = 'llm_requests'::regclass)
+    ), wanted AS (
+        SELECT role, id, oid, relname, privilege FROM roles, relations, LATERAL (VALUES
+            ('headrace_worker', CASE WHEN is_view THEN 'SELECT' ELSE 'INSERT' END),
+            ('headrace_read', 'SELECT'),
+            ('headrace_app', CASE WHEN has_own OR is_view AND for_readers THEN 'SELECT' END)
+        ) AS privileges(grantee, privilege)
+        WHERE grantee = role AND privilege IS NOT NULL AND id IS NOT NULL
+    ), refused AS (
+        SELECT role, CASE privilege WHEN 'INSERT' THEN 'write' ELSE 'read' END AS may, array_agg(relname) AS names
+        FROM wanted WHERE NOT has_table_privilege(id, oid, privilege) GROUP BY 1, 2
+    )
+    SELECT format('there is no role %s', role) FROM roles WHERE id IS NULL
+    UNION ALL
+    SELECT 'headrace_worker is without BYPASSRLS' FROM roles JOIN pg_roles ON pg_roles.oid = id
+    WHERE role = 'headrace_worker' AND NOT rolbypassrls
+    UNION ALL
+    SELECT format('%s may not %s %s', role, may, CASE WHEN cardinality(names) > 3
+                  THEN format('%s tables and views', cardinality(names)) ELSE array_to_string(names, ', ') END)
+    FROM refused
+    UNION ALL
+    SELECT format('%s, who is connected, does not act as headrace_worker', current_user)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_policy, unnest(polroles) AS writer
+        WHERE polrelid = 'llm_requests'::regclass AND polname = 'writers' AND pg_has_role(writer, 'USAGE'))
+""")
+
+
+def missing_of_roles(connection: Connection) -> list[str]:
+    """What the roles of the database lack, one clause each; nothing where they may do what they are for."""
+    return [str(clause) for clause in connection.execute(_MISSING).scalars()]
 
 
 def complete_roles(engine: Engine) -> list[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from blocks.database import database_errors
 from schemas.errors import BadInput, NotFound
 from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, PERIODS, ZERO, BudgetState, ScopeKind, period_start
+from tasks.ledger.daily_limit import SET_BY_NOBODY
 from tasks.ledger.session import Ledger, open_ledger
 
 MOST_RUNS = 20
@@ -24,7 +25,8 @@ _SET = text("""
     ON CONFLICT (scope_kind, scope_id, period) DO UPDATE
     SET limit_usd = CASE WHEN :limit_said THEN excluded.limit_usd ELSE budgets.limit_usd END,
         warn_usd = CASE WHEN :warn_said THEN excluded.warn_usd ELSE budgets.warn_usd END,
-        updated_at = clock_timestamp()
+        updated_at = CASE WHEN :limit_said OR budgets.updated_at <> :nobody THEN clock_timestamp()
+                          ELSE budgets.updated_at END
     RETURNING limit_usd, warn_usd
 """)
 _UNSET = text("""
@@ -144,7 +146,7 @@ def _write(connection: Connection, kind: ScopeKind, scope: str, changes: list[_C
     if kind == "run" and not connection.execute(_HAS_RUN, {"run": UUID(scope)}).scalar_one():
         raise NotFound(f"there is no run {scope}", run_id=scope)
     for change in changes:
-        values: dict[str, Any] = {"kind": kind, "scope": scope, **vars(change)}
+        values: dict[str, Any] = {"kind": kind, "scope": scope, "nobody": SET_BY_NOBODY, **vars(change)}
         now = connection.execute(_SET, values).one()
         if now.limit_usd is not None and now.warn_usd is not None and now.warn_usd > now.limit_usd:
             raise BadInput(

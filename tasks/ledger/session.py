@@ -17,6 +17,7 @@ from blocks.telemetry import set_up_telemetry
 from schemas.settings import Settings
 from schemas.tables.base import SCHEMA_REVISION
 from tasks.ledger.budgets import zone
+from tasks.ledger.daily_limit import hold_daily_limit
 from tasks.ledger.flights import Flights
 from tasks.ledger.rate_limits import RateLimits
 from tasks.ledger.recorder import Recorder
@@ -142,6 +143,7 @@ async def _enter(settings: Settings, resources: AsyncExitStack) -> Ledger:
     url = await asyncio.to_thread(ready_database, settings, stack)
     engine = create_async_database(url)
     resources.push_async_callback(engine.dispose)
+    await hold_daily_limit(engine, settings)
     providers = await resources.enter_async_context(Providers(settings, stack))
     ledger = Ledger(settings, engine, providers)
     if await asyncio.to_thread(set_up_telemetry):

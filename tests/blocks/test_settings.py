@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import SecretStr
 
 from blocks.prefect_api import PrefectRefused
 from blocks.settings import PROVIDER_KEYS, get_settings
 from blocks.settings_block import HeadraceSettings
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings
+from schemas.settings import OLDER_VARIABLES, Settings
 from tests.conftest import Environment
 
 PATH = "/api/block_types/slug/headrace-settings/block_documents/name/headrace?include_secrets=true"
@@ -134,10 +135,42 @@ def test_a_guarded_api_is_shown_the_key_it_wants(api: PrefectWithBlock, monkeypa
     assert get_settings().project == "guarded"
 
 
-def test_the_block_has_only_fields_that_are_settings() -> None:
-    own = {name for name in HeadraceSettings.model_fields if name != PROVIDER_KEYS}
-    assert own
-    assert own <= set(Settings.model_fields)
+NOT_IN_THE_BLOCK = {
+    "home": "says where the Prefect API that holds the block announces itself",
+    "cache": "a folder of one machine, as its operator has it",
+    "idle_minutes": "of the embedded parts, which belong to one HEADRACE_HOME",
+    "runpod_timeout_ms": "a second name of runpod_max_latency_ms",
+    "lease_seconds": "all processes of a ledger must agree on it, also those without a Prefect API",
+    "lease_renewal_seconds": "as lease_seconds",
+    "task_runner": "no flow reads it yet",
+}
+
+
+def test_every_setting_is_in_the_block_but_those_that_make_no_sense_there() -> None:
+    in_block = {name for name in HeadraceSettings.model_fields if name != PROVIDER_KEYS}
+    assert in_block == set(Settings.model_fields) - set(NOT_IN_THE_BLOCK)
+    assert set(NOT_IN_THE_BLOCK) <= set(Settings.model_fields)
+
+
+def test_what_the_block_holds_fits_the_settings_whatever_its_form_makes_of_it(api: PrefectWithBlock) -> None:
+    values: dict[type, Any] = {int: 2048, float: 2.5, bool: False, str: "7", SecretStr: "7"}
+    kinds = {
+        name: next(kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None))
+        for name, field in HeadraceSettings.model_fields.items()
+        if name != PROVIDER_KEYS
+    }
+    api.block = {name: values[kind] for name, kind in kinds.items()} | {
+        "answer_ttl_minutes": "radar=60",
+        "user_requests_per_minute": 0,
+    }
+    settings = get_settings()
+    assert {name for name in kinds if name not in settings.model_fields_set} == set()
+    assert settings.max_daily_llm_cost == settings.lexybrain_daily_cost_cap == 7
+    assert (settings.lexybrain_enable, settings.runpod_sync, settings.user_requests_per_minute) == (False, False, 0)
+    assert settings.answer_ttl("radar") == timedelta(hours=1)
+    get_settings.cache_clear()
+    api.block = {name: "" if kind in (str, SecretStr) else None for name, kind in kinds.items()}
+    assert get_settings().model_fields_set == {"home"}, "what is left empty has its default"
 
 
 @pytest.mark.parametrize("said", ["radar", "radar=soon", "radar=-1"])
@@ -152,6 +185,38 @@ def test_an_age_of_answers_that_is_no_number_of_minutes_is_named(
     monkeypatch.setenv("HEADRACE_ANSWER_TTL_MINUTES", said)
     with pytest.raises(ConfigurationError, match=r"^HEADRACE_ANSWER_TTL_MINUTES"):
         get_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("MAX_DAILY_LLM_COST", "plenty", "should be a valid decimal"),
+        ("MAX_DAILY_LLM_COST", "-1", "greater than or equal to 0"),
+        ("MAX_DAILY_LLM_COST", "inf", "finite number"),
+        ("MAX_REQUESTS_PER_MINUTE", "many", "valid integer"),
+        ("MAX_REQUESTS_PER_MINUTE", "5000", "less than or equal to 1000"),
+        ("HEADRACE_USER_REQUESTS_PER_MINUTE", "many", "valid integer"),
+        ("LEXYBRAIN_ENABLE", "perhaps", "valid boolean"),
+        ("LEXYBRAIN_NOTIFICATIONS_ENABLED", "2", "valid boolean"),
+        ("LEXYBRAIN_DAILY_COST_CAP", "1e15", "less than"),
+    ],
+)
+def test_an_older_variable_that_does_not_fit_is_named_as_it_was_set(
+    environment: Environment, variable: str, value: str, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: .*{reason}"):
+        environment(**{variable: value})
+
+
+def test_an_older_variable_that_is_set_to_nothing_is_not_set(environment: Environment) -> None:
+    unset = environment()
+    settings = environment(**dict.fromkeys(OLDER_VARIABLES, ""))
+    assert settings == unset
+    assert (settings.max_daily_llm_cost, settings.lexybrain_daily_cost_cap) == (None, None)
+    assert (settings.lexybrain_enable, settings.lexybrain_notifications_enabled) == (True, False)
+    assert settings.user_requests_per_minute == 20
+    said = environment(MAX_DAILY_LLM_COST="0", MAX_REQUESTS_PER_MINUTE="30", LEXYBRAIN_ENABLE="false")
+    assert (said.max_daily_llm_cost, said.user_requests_per_minute, said.lexybrain_enable) == (0, 30, False)
 
 
 def test_variables_of_older_applications_keep_their_names_in_messages(environment: Environment) -> None:

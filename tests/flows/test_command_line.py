@@ -12,6 +12,9 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from flows.maintenance import libpq_url, psql_program
+from schemas.former_variables import FORMER_VARIABLES
+from schemas.runpod_settings import RUNPOD_VARIABLES
+from schemas.settings import OLDER_VARIABLES
 from schemas.tables.base import SCHEMA_REVISION
 from tests.conftest import Environment
 from tests.flows.conftest import BILL, Look, Run, Start
@@ -219,6 +222,43 @@ def test_doctor_is_content_where_all_is_well(headrace: Run, environment: Environ
     done = headrace("doctor", "--json")
     assert (done.code, done.json["status"]) == (0, "completed")
     assert {item["mend"] for item in done.json["findings"]} == {None}
+
+
+def test_doctor_finds_roles_that_may_not_do_what_they_are_for(headrace: Run, look: Look) -> None:
+    look("REVOKE SELECT ON llm_requests FROM headrace_app")
+    done = headrace("doctor", "--json")
+    (roles,) = (item for item in done.json["findings"] if item["subject"] == "roles")
+    assert (done.code, roles["ok"], roles["mend"]) == (1, False, "headrace db roles")
+    assert roles["says"] == "headrace_app may not read llm_requests"
+    assert headrace("db", "roles").code == 0
+    assert headrace("doctor").code == 0
+
+
+def test_doctor_says_what_older_variables_came_to(headrace: Run, environment: Environment) -> None:
+    subject = "daily budget of project default"
+    findings = {item["subject"]: item["says"] for item in headrace("doctor", "--json").json["findings"]}
+    assert findings[subject].startswith("none is set, so nothing limits a day (MAX_DAILY_LLM_COST,")
+    environment(MAX_DAILY_LLM_COST="12.5", TEMPERATURE="0.7", LLM_CACHE_DIR="", NEXT_PUBLIC_OPENAI_API_KEY="sk-browser")
+    done = headrace("doctor", "--json")
+    assert done.code == 0, "they do no harm"
+    says = [item["says"] for item in done.json["findings"] if item["subject"] == "older variables"]
+    assert says == [
+        "NEXT_PUBLIC_OPENAI_API_KEY is set and has no meaning here: use OPENAI_API_KEY; it was part of what browsers "
+        "were sent, so have that key revoked",
+        "TEMPERATURE is set and has no meaning here: use ChatParameters of the single call",
+    ]
+    assert f"{subject}: $12.5, by MAX_DAILY_LLM_COST" in headrace("doctor").out
+    headrace("budget", "set", "--day", "5")
+    shown = headrace("doctor").out
+    assert "$5, by `headrace budget set`, which comes before the $12.5 of MAX_DAILY_LLM_COST" in shown
+    assert "sk-browser" not in shown + done.out + done.err
+
+
+def test_every_older_variable_is_in_the_table_of_the_readme() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (table,) = (part for part in readme.split("\n### ") if part.startswith("Variables of the older applications\n"))
+    named = {*FORMER_VARIABLES, *OLDER_VARIABLES, *RUNPOD_VARIABLES} - {"RUNPOD_ENDPOINT_BASE_URL"}
+    assert {name for name in named if f"`{name}`" not in table} == set()
 
 
 def test_down_stops_what_runs_in_a_home(headrace: Run, environment: Environment, tmp_path: Path) -> None:

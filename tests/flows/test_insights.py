@@ -405,3 +405,32 @@ def test_roles_are_granted_by_a_command(headrace: Run, look: Look) -> None:
     assert look("SELECT policyname FROM pg_policies WHERE tablename = 'llm_requests' ORDER BY 1") == [
         {"policyname": "own_rows"}, {"policyname": "readers"}, {"policyname": "writers"},
     ]  # fmt: skip
+
+
+def test_insights_that_are_switched_off_are_refused(
+    headrace: Run, context: Path, environment: Environment, provider: ScriptedProvider, look: Look
+) -> None:
+    environment(LEXYBRAIN_ENABLE="false")
+    done = headrace("generate-insight", "risk", context, "--bare")
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == (
+        "headrace: LEXYBRAIN_ENABLE is false, so no insights are made; set it to true, or unset it"
+    )
+    assert (provider.paid, look("SELECT * FROM runs")) == (0, [])
+    environment(LEXYBRAIN_ENABLE="")
+    assert headrace("generate-insight", "risk", context, "--bare").code == 0
+
+
+async def test_grave_risks_are_said_once_where_that_is_wanted(
+    environment: Environment, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await make("risk", market="fr")
+    assert "high severity" not in caplog.text
+    environment(LEXYBRAIN_NOTIFICATIONS_ENABLED="true")
+    report = await make("risk")
+    assert report.answer is not None
+    said = f"1 of 1 risks of market us are of high severity (insight {report.answer.request_id})"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [said]
+    await make("risk")  # the same again
+    await make("radar")
+    assert caplog.text.count("high severity") == 1

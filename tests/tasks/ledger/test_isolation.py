@@ -17,7 +17,7 @@ from blocks.database import alembic_config, create_async_database, create_databa
 from schemas.errors import BadInput, ConfigurationError
 from schemas.tables import Base
 from tasks.ledger import as_user, complete, give_feedback, list_requests
-from tasks.ledger.isolation import complete_roles
+from tasks.ledger.isolation import complete_roles, missing_of_roles
 from tasks.ledger.limits import set_budgets
 from tasks.ledger.session import Ledger
 from tests.conftest import Environment
@@ -368,3 +368,49 @@ async def test_a_connection_that_may_not_act_for_users_is_told_what_to_do(databa
     finally:
         await engine.dispose()
         run(database, f"DROP ROLE {name}")
+
+
+def missing(engine: Engine) -> list[str]:
+    """What the roles lack, as `headrace doctor` says it."""
+    with engine.connect() as connection:
+        return missing_of_roles(connection)
+
+
+def test_what_the_roles_lack_is_found_and_is_what_granting_them_mends(database: Engine) -> None:
+    assert missing(database) == []
+    run(database, "REVOKE SELECT ON llm_requests, cost_tracking FROM headrace_app")
+    run(database, "REVOKE INSERT ON budgets FROM headrace_worker")
+    run(database, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM headrace_read")
+    app, read, worker = sorted(missing(database))
+    assert app in {
+        "headrace_app may not read llm_requests, cost_tracking",
+        "headrace_app may not read cost_tracking, llm_requests",
+    }
+    assert worker == "headrace_worker may not write budgets"
+    assert read.startswith("headrace_read may not read ")
+    assert read.endswith(" tables and views")
+    assert complete_roles(database) == []
+    assert missing(database) == []
+
+
+def test_roles_that_are_not_there_and_a_user_who_may_not_work_are_found(plain_owner: Engine, database: Engine) -> None:
+    migrate(plain_owner)
+    name = plain_owner.url.username
+    assert missing(plain_owner) == []
+    run(database, f"GRANT headrace_worker TO {name}")
+    assert complete_roles(plain_owner) == []
+    run(database, f"REVOKE headrace_worker FROM {name}")
+    assert missing(plain_owner) == [f"{name}, who is connected, does not act as headrace_worker"]
+    for role in OURS:
+        run(database, f"ALTER ROLE {role} RENAME TO hidden_{role}")
+    try:
+        run(database, "ALTER ROLE hidden_headrace_worker NOBYPASSRLS")
+        found = missing(plain_owner)
+    finally:
+        for role in OURS:
+            run(database, f"ALTER ROLE hidden_{role} RENAME TO {role}")
+        lacking = missing(database)
+        run(database, "ALTER ROLE headrace_worker BYPASSRLS")
+    assert {f"there is no role {role}" for role in OURS} <= set(found)
+    assert lacking == ["headrace_worker is without BYPASSRLS"]
+    assert missing(database) == []

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
+from rich.console import Console
 
 from blocks.embedded.presence import missing_weights
 from blocks.providers.endpoints import LOCAL_MODELS
@@ -15,9 +16,14 @@ from blocks.settings import get_settings
 from flows.presentation import console, money, table, write_json
 from schemas.calls import ModelInfo
 from schemas.named_models import CallLimits, TokenPrice
+from schemas.rate_limits import effective_limits
 from schemas.settings import ModelRole, Settings
 
 ROLES: tuple[ModelRole, ...] = ("chat", "research", "generate", "review", "judge", "embedding")
+TABLE_WIDTH = 180
+"""Columns from which on a table has room for what there is to say."""
+PRICE_COLUMN = "USD per million, in / out"
+COLUMNS = ("model", "stands for", "default of", "price", "window", "limits", "fallback")
 SECONDS = 3.0
 """How long a provider is given to answer that it is there."""
 
@@ -29,6 +35,7 @@ class ModelLine(BaseModel):
         name: as it is called; `model` is the LiteLLM name that it stands for.
         roles: the steps it is the default of.
         price: USD per million tokens; None where it is not known.
+        limits: what holds for its calls, by its own table and else by the settings.
         trouble: why it cannot be called; None when it can.
     """
 
@@ -89,7 +96,7 @@ async def _line(
         price=price_per_million(known),
         context_window=known.context_window or window,
         max_output_tokens=known.max_output_tokens,
-        limits=known.limits,
+        limits=CallLimits(**effective_limits(known, settings).model_dump()),
         fallback=list(known.fallback),
         reachable=trouble is None,
         trouble=trouble,
@@ -110,40 +117,58 @@ class _Models(BaseModel):
 
 
 def show_models(lines: Sequence[ModelLine], *, as_json: bool) -> int:
-    """One row a model, and below why one cannot be called; the exit code is 1 when the default of a role cannot."""
+    """Each model and why one cannot be called; the exit code is 1 when the default of a role cannot."""
     failed = any(line.roles and line.trouble for line in lines)
     if as_json:
         write_json(_Models(status="failed" if failed else "completed", models=list(lines)))
         return int(failed)
-    rows = [
-        (
-            line.name,
-            line.model if line.model != line.name else "",
-            ", ".join(line.roles),
-            _price(line.price),
-            _tokens(line.context_window, line.max_output_tokens),
-            _limits(line.limits),
-            " → ".join(line.fallback),
-            "yes" if line.reachable else "no",
-        )
-        for line in lines
-    ]
-    columns = (
-        "model",
-        "stands for",
-        "default of",
-        "USD per million, in / out",
-        "window",
-        "limits",
-        "fallback",
-        "reachable",
-    )
     out = console()
-    out.print(table("Models", columns, rows))
+    if out.width >= TABLE_WIDTH:
+        _show_table(out, lines)
+    else:
+        _show_blocks(out, lines)
+    return int(failed)
+
+
+def _show_table(out: Console, lines: Sequence[ModelLine]) -> None:
+    """A row a model, and below what is in the way of those that cannot be called."""
+    rows = [(*_cells(line).values(), "yes" if line.reachable else "no") for line in lines]
+    columns = [PRICE_COLUMN if name == "price" else name for name in COLUMNS]
+    out.print(table("Models", (*columns, "reachable"), rows))
     for line in lines:
         if line.trouble:
-            out.print(f"{line.name}: {line.trouble}", soft_wrap=True, markup=False)
-    return int(failed)
+            out.print(_naming(line), soft_wrap=True, markup=False)
+
+
+def _show_blocks(out: Console, lines: Sequence[ModelLine]) -> None:
+    """A model after the other, with what there is to say of it."""
+    for line in lines:
+        out.print(line.name, style="bold", markup=False, soft_wrap=True)
+        said = {name: cell for name, cell in _cells(line).items() if cell and name != "model"}
+        if "/" in said["price"]:
+            said["price"] += " a million tokens, in / out"
+        for name, cell in {**said, "reachable": f"no: {line.trouble}" if line.trouble else "yes"}.items():
+            out.print(f"  {name:<11} {cell}", markup=False, soft_wrap=True)
+
+
+def _naming(line: ModelLine) -> str:
+    """What is in the way of a model, with its name."""
+    trouble = str(line.trouble)
+    return trouble if trouble.startswith(f"{line.name} ") else f"{line.name}: {trouble}"
+
+
+def _cells(line: ModelLine) -> dict[str, str]:
+    """What is said of a model, by column; empty where there is nothing to say."""
+    shown = (
+        line.name,
+        line.model if line.model != line.name else "",
+        ", ".join(line.roles),
+        _price(line.price),
+        _tokens(line.context_window, line.max_output_tokens),
+        _limits(line.limits),
+        " → ".join(line.fallback),
+    )
+    return dict(zip(COLUMNS, shown, strict=True))
 
 
 def _price(price: TokenPrice | None) -> str:
@@ -158,7 +183,11 @@ def _price(price: TokenPrice | None) -> str:
 
 
 def _tokens(window: int | None, answer: int | None) -> str:
-    return " / ".join("unknown" if count is None else f"{count:,}" for count in (window, answer))
+    """The context window, and how long an answer may be."""
+    if window is None and answer is None:
+        return "unknown"
+    known = "unknown" if window is None else f"{window:,}"
+    return known if answer is None else f"{known}, answers {answer:,}"
 
 
 def _limits(limits: CallLimits) -> str:

@@ -159,6 +159,7 @@ class ModelInfo(BaseModel):
         usd_per_second: price of a model that is billed by time.
         longest_seconds: the provider ends a call that works longer than this.
         stands_for: LiteLLM name of a named model; None where `model` is one itself.
+        key_variable: holds the key of a named model that has one of its own.
         price: in place of what the price table or the provider says.
         fallback: models to ask instead, in order, where another one can help.
     """
@@ -177,6 +178,7 @@ class ModelInfo(BaseModel):
     usd_per_second: Decimal | None = None
     longest_seconds: int = 0
     stands_for: str | None = None
+    key_variable: str | None = None
     price: TokenPrice | None = None
     limits: CallLimits = CallLimits()
     fallback: tuple[str, ...] = ()

@@ -97,9 +97,14 @@ class NamedModel(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _local_has_no_address(self) -> Self:
+    def _has_an_address_of_its_own_only_where_that_is_heeded(self) -> Self:
         if self.provider == "local" and (self.api_base or self.api_key_env or self.price):
             raise ValueError("a model of this machine has neither api_base nor api_key_env nor price")
+        if self.provider == "runpod" and (self.api_base or self.api_key_env):
+            raise ValueError(
+                "a RunPod queue has neither api_base nor api_key_env; RUNPOD_API_KEY and RUNPOD_ENDPOINT_BASE_URL "
+                "hold for all of them"
+            )
         return self
 
 

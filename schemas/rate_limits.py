@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.calls import ModelInfo
 from schemas.named_models import CallLimits
 from schemas.settings import Settings
 
@@ -27,6 +28,11 @@ class ModelLimits(BaseModel):
 def with_own(limits: ModelLimits, own: CallLimits) -> ModelLimits:
     """`limits`, except where a named model's table says otherwise."""
     return ModelLimits(**(limits.model_dump() | own.model_dump(exclude_none=True)))
+
+
+def effective_limits(model: ModelInfo, settings: Settings) -> ModelLimits:
+    """What holds for calls of `model`: what its own table says, and else the settings."""
+    return with_own(limits_of(model.litellm_model, settings), model.limits)
 
 
 def limits_of(model: str, settings: Settings) -> ModelLimits:

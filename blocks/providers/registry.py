@@ -243,6 +243,7 @@ def _described(model: str, named: NamedModel, identity: str) -> ModelInfo:
         max_output_tokens=named.max_output_tokens or (entry.max_output_tokens if entry else None),
         reasoning=entry is not None and entry.reasoning,
         stands_for=named.model if named.model != model else None,
+        key_variable=named.api_key_env,
         price=named.price,
         limits=named.limits,
         fallback=named.fallback,

@@ -71,11 +71,12 @@ class Passage:
                 self._gate.tokens.correct(self._tokens, tokens)
 
     def note_refusal(self, retry_after: float | None) -> None:
-        """The provider said that it is too much: fewer at once from now on, and nobody before `retry_after` seconds."""
-        with self._gate.lock:
-            now = self._gate.clock.now()
-            self._gate.parallel.note_refusal(now if self._begun_at is None else self._begun_at, now)
-            self._gate.pause(now + (retry_after or 0.0))
+        """The provider said that it is too much: fewer at once from now on, and nobody before `retry_after` seconds.
+
+        So it is for every gate to the same model, whatever name it has there.
+        """
+        for gate in tuple(self._gate.beside):
+            gate.note_refusal(self._begun_at, retry_after)
 
     def leave(self) -> None:
         """Another call may take its place; one that was not made counts nowhere."""
@@ -98,12 +99,14 @@ class ModelGate:
         ceiling: calls of this process at the same time, at most.
 
     Attributes:
+        beside: all gates to the model that the provider limits as one, this gate among them.
         lock: held by whoever looks at or changes what is below.
     """
 
     def __init__(self, model: str, limits: ModelLimits, ceiling: int, clock: Clock) -> None:
         self.model = model
         self.clock = clock
+        self.beside: list[ModelGate] = [self]
         self.lock = threading.Lock()
         self.parallel = AdaptiveLimit(min(ceiling, limits.parallel_calls or ceiling))
         self.requests = SlidingWindow(limits.requests_per_minute) if limits.requests_per_minute else None
@@ -148,6 +151,19 @@ class ModelGate:
                 with contextlib.suppress(ValueError):
                     self._line.remove(waiter)
                 self.wake_first()
+
+    def join(self, beside: list[ModelGate]) -> None:
+        """This gate is one of `beside`, and nobody passes it while they are paused."""
+        self._paused_until = max((gate._paused_until for gate in beside), default=self._paused_until)
+        self.beside = beside
+        beside.append(self)
+
+    def note_refusal(self, begun_at: float | None, retry_after: float | None) -> None:
+        """The provider refused a call made at `begun_at`, be it through this gate or one beside it."""
+        with self.lock:
+            now = self.clock.now()
+            self.parallel.note_refusal(now if begun_at is None else begun_at, now)
+            self.pause(now + (retry_after or 0.0))
 
     def pause(self, until: float) -> None:
         """Nobody passes before `until`; those who wait look how long that is."""
@@ -200,13 +216,21 @@ class ModelGate:
 
 
 _gates: dict[tuple[str, str, ModelLimits, int], ModelGate] = {}
+_beside: dict[tuple[str, str], list[ModelGate]] = {}
 _making = threading.Lock()
 
 
-def gate_of(model: str, place: str, limits: ModelLimits, ceiling: int) -> ModelGate:
-    """The gate of this process before `model` at `place`; one and the same for all who ask."""
-    key = (model, place, limits, ceiling)
+def gate_of(name: str, place: str, limits: ModelLimits, ceiling: int, *, called: str | None = None) -> ModelGate:
+    """The gate of this process for calls by `name`; one and the same for all who ask.
+
+    Args:
+        name: what is limited: a model, or a name for one that has limits of its own.
+        place: who is asked, and with whose key: what one provider limits as one.
+        called: the model that the name leads to; `name` itself where not given.
+    """
+    key = (name, place, limits, ceiling)
     with _making:
         if key not in _gates:
-            _gates[key] = ModelGate(model, limits, ceiling, SystemClock())
+            gate = _gates[key] = ModelGate(name, limits, ceiling, SystemClock())
+            gate.join(_beside.setdefault((called or name, place), []))
         return _gates[key]

@@ -18,7 +18,8 @@ from typing import Protocol, Self
 
 from schemas.calls import CostEstimate, ModelInfo, Usage
 from schemas.errors import RateLimited
-from schemas.rate_limits import ModelLimits, limits_of, with_own
+from schemas.named_models import CallLimits
+from schemas.rate_limits import ModelLimits, effective_limits, limits_of
 from schemas.settings import Settings
 from tasks.ledger.clock import Clock, SystemClock
 from tasks.ledger.flights import Flights
@@ -85,8 +86,11 @@ class RateLimits:
 
     def turn(self, model: ModelInfo, estimate: CostEstimate, user: str | None, *, attempt: int) -> CallTurn:
         """The turn of one attempt at a call; a user's request that we try again is still one request."""
-        limits = with_own(self.limits_of(model.litellm_model), model.limits)
-        gate = gate_of(model.model, model.identity, limits, self._settings.parallel_calls)
+        limits = effective_limits(model, self._settings)
+        called = model.litellm_model.removeprefix("openai/")  # with it or without, it is the same model
+        name = called if model.limits == CallLimits() else model.model
+        place = f"{model.identity} by {model.key_variable}" if model.key_variable else model.identity
+        gate = gate_of(name, place, limits, self._settings.parallel_calls, called=called)
         counted = user if attempt == 1 and self.user_limit else None
         return CallTurn(self, gate, estimate.input_tokens + estimate.max_output_tokens, counted)
 

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.named_models import read_named_models, read_secret, required_secret
+from blocks.providers.prices import price_per_million
+from schemas.calls import ModelInfo
 from schemas.errors import ConfigurationError
 from schemas.named_models import CallLimits, NamedModel, TokenPrice
 from schemas.settings import Settings
@@ -153,3 +155,6 @@ def test_the_example_in_the_readme_can_be_used_as_it_stands(tmp_path: Path) -> N
     path.write_text(shown.split("```toml\n")[1].split("```")[0], encoding="utf-8")
     names = read_named_models(settings_of(path))
     assert {name: named.fallback for name, named in names.items()} == {"fast": ("haiku", "local/chat"), "haiku": ()}
+    assert names["haiku"].price is None
+    known = price_per_million(ModelInfo(model=names["haiku"].model, provider="bedrock", identity="bedrock"))
+    assert known == TokenPrice(input=Decimal("0.25"), output=Decimal("1.25"), cached_input=Decimal("0.25"))

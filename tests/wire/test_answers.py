@@ -135,20 +135,20 @@ async def test_neither_body_on_record_holds_the_key(wire: type[WireServer], lead
     assert not server.key or server.key.encode() not in kept[0] + kept[1]
 
 
-async def test_a_model_missing_from_the_price_table_is_priced_by_its_name(
+async def test_the_price_of_a_name_comes_before_that_of_the_price_table(
     lead_to: LeadTo, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     path = tmp_path / "models.toml"
     path.write_text(
         '[models.haiku]\nmodel = "bedrock/anthropic.claude-3-haiku-20240307-v1:0"\n'
-        "price = { input = 0.25, output = 1.25 }\ncontext_window = 200000\n"
+        "price = { input = 0.20, output = 1.00 }\ncontext_window = 200000\n"
     )
     named = settings.model_copy(update={"models": path})
     async with Bedrock(Answer(counts=Counts(123, 45))) as server, open_ledger(named):
         lead_to(server)
         answer = await complete("Why?", model="haiku", parameters=ChatParameters(max_tokens=100))
     assert server.asked[0].path == "/model/anthropic.claude-3-haiku-20240307-v1:0/converse"
-    assert answer.cost_usd == Decimal("0.000087")  # 123 at $0.25 and 45 at $1.25 a million
+    assert answer.cost_usd == Decimal("0.0000696")  # 123 at $0.20 and 45 at $1 a million
 
 
 @pytest.mark.parametrize("wire", [Anthropic, Bedrock, Gemini, OpenRouter, Azure])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +129,65 @@ async def test_a_long_retry_after_refuses_everybody_who_would_wait_longer_than_t
     assert 3500 < refused.value.retry_after <= 3600
     assert len(provider.log) == 1, "the provider is left alone"
     assert isinstance((await gate(ledger)).clock, SystemClock)
+
+
+NAMES = """
+[models.fast]
+model = "openai/gpt-4o-mini"
+limits = {{ requests_per_minute = 3 }}
+[models.slow]
+model = "gpt-4o-mini"
+limits = {{ requests_per_minute = 1 }}
+[models.plain]
+model = "gpt-4o-mini"
+[models.keyed]
+model = "gpt-4o-mini"
+api_base = "{url}"
+api_key_env = "OTHER_KEY"
+[models.elsewhere]
+model = "gpt-4o-mini"
+api_base = "{other}"
+"""
+
+
+@pytest.fixture
+def names(environment: Environment, settings: Settings, provider: ScriptedProvider, tmp_path: Path) -> Iterator[None]:
+    """Names that lead to one model: with limits and without, with another key, at another address."""
+    path = tmp_path / "models.toml"
+    with ScriptedProvider() as other:
+        path.write_text(NAMES.format(url=provider.url, other=other.url))
+        environment(HEADRACE_MODELS=path, HEADRACE_LIMIT_WAIT_SECONDS=0, OTHER_KEY="test-key")
+        yield
+
+
+async def refused(model: str, prompt: str) -> bool:
+    """True when the call is refused by a limit of ours."""
+    try:
+        await complete(prompt, model=model)
+    except RateLimited:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("names")
+async def test_a_name_with_limits_is_counted_by_itself_and_names_without_share_those_of_the_settings(
+    environment: Environment,
+) -> None:
+    async with open_ledger(environment(HEADRACE_MODEL_REQUESTS_PER_MINUTE=2)):
+        assert [await refused("slow", prompt) for prompt in "ab"] == [False, True]
+        assert [await refused("fast", prompt) for prompt in "bcde"] == [False, False, False, True]
+        assert [await refused("plain", "f"), await refused(MODEL, "g")] == [False, False]
+        assert [await refused("plain", "h"), await refused(f"openai/{MODEL}", "h")] == [True, True]
+        for own_account in ("keyed", "elsewhere"):
+            assert [await refused(own_account, prompt) for prompt in "ijk"] == [False, False, True]
+
+
+@pytest.mark.usefixtures("names", "no_pauses")
+@pytest.mark.scripted(faults={1: Fault("status", status=429, retry_after=3600)})
+async def test_a_pause_that_the_provider_asks_for_holds_for_every_name_of_the_model(provider: ScriptedProvider) -> None:
+    async with open_ledger():
+        with pytest.raises(RetriesExhausted):
+            await complete("a", model="fast")
+        assert [await refused(model, "b") for model in ("fast", "plain", MODEL, "slow")] == [True] * 4
+        assert [await refused(model, "c") for model in ("keyed", "elsewhere")] == [False] * 2
+    assert len(provider.log) == 2, "the refusal, and the call with the other key"

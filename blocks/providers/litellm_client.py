@@ -108,7 +108,7 @@ class LiteLLMClient:
                 **self._common(answer, exchange),
             )
         except (AttributeError, IndexError, ValidationError) as error:
-            raise unreadable(self.origin, type(error).__name__) from error
+            raise unreadable(self.origin, type(error).__name__) from None  # which quotes the answer
         judge(exchange.reply, getattr(choice.message, "refusal", None), self.origin)
         return exchange.reply
 
@@ -121,7 +121,7 @@ class LiteLLMClient:
         try:
             vectors = tuple(tuple(map(float, row["embedding"])) for row in answer.data)
         except (TypeError, KeyError, ValueError) as error:
-            raise unreadable(self.origin, type(error).__name__) from error
+            raise unreadable(self.origin, type(error).__name__) from None  # which quotes the answer
         if len(vectors) != len(call.texts):
             raise unreadable(self.origin, f"{len(vectors)} vectors for {len(call.texts)} texts")
         exchange.reply = ProviderReply(vectors=vectors, **self._common(answer, exchange))

@@ -131,7 +131,7 @@ class LiteLLMSearch:
             answer = self.wording.transform_search_response(response, logging_obj=SimpleNamespace(optional_params={}))
             found = [_result(item) for item in answer.results]
         except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
-            raise unreadable(origin, type(error).__name__) from error
+            raise unreadable(origin, type(error).__name__) from None  # which quotes the answer
         return ProviderReply(
             results=sift(found, call.domains, call.count),
             model=call.model,

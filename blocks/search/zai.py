@@ -66,8 +66,8 @@ class ZaiSearch:
             raise _by_code(error, origin) from error
         try:
             answer = _Answer.model_validate(load_json(exchange.response_bytes or b""))
-        except (ValidationError, ValueError) as error:
-            raise unreadable(origin, "no list of search results") from error
+        except (ValidationError, ValueError):
+            raise unreadable(origin, "no list of search results") from None  # which quotes the answer
         exchange.reply = ProviderReply(
             results=sift(map(_result, answer.search_result), call.domains, call.count),
             model=call.model,

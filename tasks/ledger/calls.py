@@ -33,6 +33,7 @@ from schemas.calls import (
 from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
+from tasks.ledger.answer_faults import CUT_OFF, faults_of
 from tasks.ledger.fallbacks import answer_or_fall_back, as_fallback
 from tasks.ledger.gateway import CallOutcome, answer_call, estimate_call
 from tasks.ledger.scope import CallScope, current_scope
@@ -201,8 +202,9 @@ async def _until_it_fits(ledger: Ledger, call: ChatCall, scope: CallScope, outpu
         except ValidationError as error:
             problem = _problem(error, rounds[-1])
             if len(rounds) > REPAIR_ROUNDS:
+                said = CUT_OFF if rounds[-1].finish_reason == "length" else faults_of(error, call.output_schema)
                 raise AnswerRejected(
-                    f"{call.model} did not give a valid {output.__name__} in {len(rounds)} rounds: {problem}",
+                    f"{call.model} did not give a valid {output.__name__} in {len(rounds)} rounds: {said}",
                     requests=[str(item.request_id) for item in rounds],
                 ) from None
             repair = call.messages + _repair(rounds[-1].text, problem)
@@ -224,11 +226,8 @@ def parse_answer(text: str, output: type[T]) -> T:
 
 
 def _problem(error: ValidationError, answer: Completion) -> str:
-    """What is wrong with the answer, in one line, without its text."""
-    if answer.finish_reason == "length":
-        return "the answer was cut off at the token limit; it must be shorter"
-    faults = [f"{'.'.join(str(part) for part in fault['loc']) or 'answer'}: {fault['msg']}" for fault in error.errors()]
-    return "; ".join(faults[:5])
+    """What is wrong with the answer, for the model that gave it."""
+    return CUT_OFF if answer.finish_reason == "length" else faults_of(error)
 
 
 def _repair(answer: str, problem: str) -> tuple[Message, ...]:
@@ -244,9 +243,13 @@ async def embed(
     model: str | None = None,
     dimensions: int | None = None,
     project: str | None = None,
+    user: str | None = None,
     purpose: str | None = None,
 ) -> Embeddings:
     """One vector per text, in the order of `texts`, as one request.
+
+    Args:
+        user: whose request it is, one however many texts there are; it is replayed for this user only.
 
     Raises:
         BadInput: there is no text, or one of them is empty.
@@ -258,7 +261,7 @@ async def embed(
     async with open_ledger() as ledger:
         name = model or ledger.settings.model_for("embedding")
         call = EmbeddingCall(model=name, texts=tuple(texts), dimensions=dimensions)
-        outcome = await answer_call(ledger, call, _scope(ledger, project, None, purpose, 0, None))
+        outcome = await answer_call(ledger, call, _scope(ledger, project, user, purpose, 0, None))
         return Embeddings(
             vectors=outcome.reply.vectors or (),
             request_id=outcome.request_id,

@@ -63,7 +63,7 @@ class ZaiSearch:
         try:
             await post(self.session, self.server, "/web_search", exchange, timeout_seconds=timeout_seconds)
         except HeadraceError as error:
-            raise _by_code(error, origin) from error
+            raise _by_code(error, origin) from error.__cause__  # an error that is its own cause has no end
         try:
             answer = _Answer.model_validate(load_json(exchange.response_bytes or b""))
         except (ValidationError, ValueError):

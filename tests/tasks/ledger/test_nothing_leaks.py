@@ -10,6 +10,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import product
 
 import pytest
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -34,11 +35,14 @@ from schemas.errors import (
 from schemas.settings import Settings
 from tasks.ledger.calls import complete, complete_structured, embed
 from tasks.ledger.runs import RunRequest, open_run
+from tasks.ledger.searches import search_web
+from tasks.ledger.session import open_ledger
 from tests.conftest import Environment
 from tests.scripted_provider import Reply, ScriptedProvider
 from tests.scripted_runpod import API_KEY as RUNPOD_KEY
 from tests.scripted_runpod import ENDPOINT, Script, ScriptedRunPod, llama
 from tests.scripted_search import KEY as SEARCH_KEY
+from tests.scripted_search import Answer, ScriptedSearch
 
 MODEL = "gpt-4o-mini"
 KEY = "sk-Quagga-91c4"
@@ -234,3 +238,15 @@ async def test_jobs_that_come_to_nothing_are_not_quoted(
         for _ in scripts:
             await witness.failure(in_a_run(partial(complete, PROMPT, model="runpod/default")))
     assert {PromptEchoed, JobEnded, RetriesExhausted} <= witness.kinds
+
+
+async def test_searches_that_fail_are_not_quoted(environment: Environment, database_url: str, witness: Witness) -> None:
+    with ScriptedSearch() as server:
+        environment(DATABASE_URL=database_url, HEADRACE_RETRY_ATTEMPTS=1, **server.environment)
+        async with open_ledger():
+            for provider, status in product(("zai", "tavily"), (200, *STATUSES[:5], 429, 500)):
+                for body in echoes(status)[::2]:
+                    answer = Answer(status, body.replace(KEY.encode(), SEARCH_KEY.encode()))
+                    server.find = lambda _, answer=answer: answer
+                    await witness.failure(in_a_run(partial(search_web, PROMPT, provider=provider)))
+    assert {AuthenticationFailed, BadInput, RetriesExhausted} <= witness.kinds

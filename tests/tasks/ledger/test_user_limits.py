@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.errors import RateLimited
+from schemas.errors import BudgetExceeded, RateLimited
 from schemas.settings import Settings
-from tasks.ledger.calls import complete
+from tasks.ledger.calls import complete, embed
+from tasks.ledger.limits import set_budgets
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.user_windows import UserWindow
 from tests.conftest import Environment
@@ -116,6 +117,49 @@ async def test_a_stored_answer_is_replayed_to_a_user_who_may_ask_no_more(
             assert await ask(ledger, "a") == first
     assert look(ADMITTED) == [("ada", 2)]
     assert provider.paid == 2
+
+
+async def test_embeddings_of_a_user_are_one_request_however_many_texts_and_replayed_for_that_user_alone(
+    hurried: Settings, provider: ScriptedProvider, look: Look
+) -> None:
+    model = "text-embedding-3-small"
+    async with open_ledger(hurried):
+        first = await embed([f"text {n}" for n in range(50)], model=model, user="ada")
+        again = await embed([f"text {n}" for n in range(50)], model=model, user="ada")
+        assert (first.replayed, again.replayed) == (False, True)
+        assert not (await embed([f"text {n}" for n in range(50)], model=model, user="bob")).replayed
+        await embed(["another"], model=model, user="ada")
+        with pytest.raises(RateLimited, match="user 'ada' may make 2 requests a minute"):
+            await embed(["a third"], model=model, user="ada")
+        await embed(["a third"], model=model)
+    assert look(ADMITTED) == [("ada", 2), ("bob", 1)]
+    assert look("SELECT user_id, status, count(*) FROM llm_requests GROUP BY 1, 2 ORDER BY 1, 2") == [
+        ("ada", "replayed", 1), ("ada", "succeeded", 2), ("bob", "succeeded", 1), (None, "succeeded", 1),
+    ]  # fmt: skip
+    assert len(provider.log) == 4
+
+
+async def test_embeddings_of_a_user_are_paid_from_that_user_s_budget(
+    settings: Settings, provider: ScriptedProvider, look: Look
+) -> None:
+    await set_budgets(user="ada", day="0.0000001")
+    with pytest.raises(BudgetExceeded, match="day budget of user 'ada'"):
+        await embed(["a text of several words"], model="text-embedding-3-small", user="ada")
+    assert len(provider.log) == 0
+    paid = await embed(["a text of several words"], model="text-embedding-3-small", user="bob")
+    assert look(
+        "SELECT scope_id, spent_usd FROM budget_usage WHERE scope_kind = 'user' AND period = 'day' AND spent_usd > 0"
+    ) == [("bob", paid.cost_usd)]
+
+
+@pytest.mark.scripted(faults={1: "429", 2: "500"})
+async def test_embeddings_that_are_tried_again_are_one_request(hurried: Settings, look: Look, no_pauses: None) -> None:
+    async with open_ledger(hurried):
+        await embed(["a", "b"], model="text-embedding-3-small", user="ada")
+    assert look("SELECT attempt, status, user_id FROM llm_requests ORDER BY id") == [
+        (1, "failed", "ada"), (2, "failed", "ada"), (3, "succeeded", "ada"),
+    ]  # fmt: skip
+    assert look(ADMITTED) == [("ada", 1)]
 
 
 async def test_zero_is_no_limit(environment: Environment, settings: Settings, look: Look) -> None:

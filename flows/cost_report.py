@@ -26,6 +26,9 @@ OUTCOMES = {
     "replayed": "replayed",
 }
 COLUMNS = ("calls", "failed", "unknown", "cost", "replays", "saved", "tokens in / out")
+NARROW_COLUMNS = ("calls", "cost", "of note")
+WIDE = 120
+"""Columns from which on a table has room for all that is known of a sum."""
 NOBODY = "(no user)"
 
 
@@ -58,14 +61,23 @@ def show_costs(report: CostReport, *, as_json: bool, csv_to: str = "") -> int:
     out = console()
     _show_summary(out, report)
     _show_chart(out, report)
-    out.print(budget_table("Limits", report.limits))
-    _show_outcomes(out, report)
-    for group in report.groups:
-        rows = [(_name(line), *_cells(line)) for line in group.lines]
-        out.print(table(f"By {group.by}", (group.by, *COLUMNS), rows))
+    if report.limits:
+        out.print(budget_table("Limits", report.limits))
+    else:
+        out.print("Limits: none is set")
+    if not report.outcomes:
+        out.print(f"No calls from {report.since} to {report.until}.")
+    else:
+        _show_details(out, report)
     if csv_to:
         out.print(f"written to {csv_to}", soft_wrap=True, markup=False)
     return 0
+
+
+def _show_details(out: Console, report: CostReport) -> None:
+    _show_outcomes(out, report)
+    for group in report.groups:
+        _show_sums(out, f"By {group.by}", group.by, [(_name(line), line) for line in group.lines])
 
 
 def _show_summary(out: Console, report: CostReport) -> None:
@@ -73,7 +85,22 @@ def _show_summary(out: Console, report: CostReport) -> None:
     if (report.since, report.until) != (report.month_began, report.present_day):
         lines.append((f"{report.since} to {report.until}", report.total))
     out.print(f"Days begin at midnight in {report.timezone}.", markup=False)
-    out.print(table("Costs", ("", *COLUMNS), [(name, *_cells(line)) for name, line in lines]))
+    _show_sums(out, "Costs", "", lines)
+
+
+def _show_sums(out: Console, title: str, heading: str, lines: Sequence[tuple[str, CostLine]]) -> None:
+    """A line for each sum; on a narrow terminal with fewer columns, so that none is cut off."""
+    if out.width < WIDE:
+        rows = [(name, line.calls, describe_cost(line), _besides(line)) for name, line in lines]
+        out.print(table(title, (heading, *NARROW_COLUMNS), rows))
+    else:
+        out.print(table(title, (heading, *COLUMNS), [(name, *_cells(line)) for name, line in lines]))
+
+
+def _besides(line: CostLine) -> str:
+    """Calls that were not simply answered, and those that needed none."""
+    counts = {"failed": line.failed_calls, "unknown": line.unknown_calls, "replayed": line.replays}
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
 
 
 def _show_chart(out: Console, report: CostReport) -> None:

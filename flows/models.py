@@ -23,7 +23,7 @@ ROLES: tuple[ModelRole, ...] = ("chat", "research", "generate", "review", "judge
 TABLE_WIDTH = 180
 """Columns from which on a table has room for what there is to say."""
 PRICE_COLUMN = "USD per million, in / out"
-COLUMNS = ("model", "stands for", "default of", "price", "window", "limits", "fallback")
+COLUMNS = ("model", "stands for", "default of", "price", "window / answer", "limits", "fallback")
 SECONDS = 3.0
 """How long a provider is given to answer that it is there."""
 
@@ -148,7 +148,7 @@ def _show_blocks(out: Console, lines: Sequence[ModelLine]) -> None:
         if "/" in said["price"]:
             said["price"] += " a million tokens, in / out"
         for name, cell in {**said, "reachable": f"no: {line.trouble}" if line.trouble else "yes"}.items():
-            out.print(f"  {name:<11} {cell}", markup=False, soft_wrap=True)
+            out.print(f"  {name:<15}  {cell}", markup=False, soft_wrap=True)
 
 
 def _naming(line: ModelLine) -> str:
@@ -184,10 +184,7 @@ def _price(price: TokenPrice | None) -> str:
 
 def _tokens(window: int | None, answer: int | None) -> str:
     """The context window, and how long an answer may be."""
-    if window is None and answer is None:
-        return "unknown"
-    known = "unknown" if window is None else f"{window:,}"
-    return known if answer is None else f"{known}, answers {answer:,}"
+    return " / ".join("unknown" if count is None else f"{count:,}" for count in (window, answer))
 
 
 def _limits(limits: CallLimits) -> str:

@@ -68,7 +68,7 @@ class RateLimited(TransientError):
 
 
 class ProviderUnavailable(TransientError):
-    """The provider did not answer the call: connection refused, 5xx, or an unreadable reply."""
+    """The provider did not answer the call: connection refused, 5xx, or an unreadable reply; try again later."""
 
     code = "provider_unavailable"
 
@@ -78,13 +78,16 @@ class ProviderUnavailable(TransientError):
 
 
 class ProviderTimeout(TransientError):
-    """The answer did not come in time: the provider may have done the work, so its cost is unknown."""
+    """The answer did not come in time: the provider may have done the work, so its cost is unknown.
+
+    A repetition may pay a second time; a longer HEADRACE_CALL_TIMEOUT_SECONDS may spare it.
+    """
 
     code = "provider_timeout"
 
 
 class DatabaseUnavailable(TransientError):
-    """Postgres cannot be reached; nothing of the failed transaction is kept."""
+    """Postgres cannot be reached; nothing of the failed transaction is kept. Try again, or see to the server."""
 
     code = "database_unavailable"
 
@@ -96,7 +99,7 @@ class TerminalError(HeadraceError):
 
 
 class RetriesExhausted(TerminalError):
-    """Every attempt allowed by the retry policy failed; `__cause__` is the last failure."""
+    """Every attempt allowed by the retry policy failed; `__cause__` is the last failure. Resume the run later."""
 
     code = "retries_exhausted"
 
@@ -115,7 +118,10 @@ class ContextLengthExceeded(BadInput):
 
 
 class AnswerRejected(TerminalError):
-    """The model kept answering outside the schema; each round is a row of `llm_requests`."""
+    """The model kept answering outside the schema; each round is a row of `llm_requests`.
+
+    Look at the rounds, then simplify the schema or the prompt, or ask another model.
+    """
 
     code = "answer_rejected"
 
@@ -146,13 +152,13 @@ class BudgetExceeded(TerminalError):
 
 
 class ExpectationFailed(TerminalError):
-    """Data broke a declared expectation; `details` names the rule and the rows."""
+    """Data broke a declared expectation; mend the rows that `details` names beside the rule, and try again."""
 
     code = "expectation_failed"
 
 
 class NotFound(TerminalError):
-    """Nothing has this name or id."""
+    """Nothing has this name or id; ask for one that is listed."""
 
     code = "not_found"
     exit_code = 2
@@ -172,7 +178,7 @@ class LeaseLost(TerminalError):
 
 
 class ConfigurationError(TerminalError):
-    """A setting is missing or wrong; the message names it and what would be right."""
+    """A setting is missing or wrong; set it as the message says, which names it and what would be right."""
 
     code = "configuration"
     exit_code = 2

@@ -75,6 +75,10 @@ def test_without_a_file_there_are_no_names_and_a_file_in_the_folder_is_found(
     ("text", "sentence"),
     [
         ("[models.fast", "is not TOML"),
+        (
+            '[models.q]\nmodel = "runpod/default"\napi_key_env = "K"',
+            "a RunPod queue has neither api_base nor api_key_env",
+        ),
         ("[models.fast]\n", "[models.fast] model: is missing"),
         (
             '[models.fast]\nmodel = "a/b"\napi_bas = "x"',

@@ -17,6 +17,7 @@ from flows import cost_commands
 from schemas.settings import Settings
 from tasks.ledger import costs
 from tasks.ledger.runs import RunRequest, open_run
+from tests.conftest import Environment
 from tests.flows.conftest import Look, Run
 from tests.tasks.ledger.cost_rows import call, store
 
@@ -73,7 +74,37 @@ def test_costs_show_today_and_the_month_and_say_what_is_not_known(headrace: Run)
 def test_without_calls_costs_are_0_and_there_is_no_chart(headrace: Run) -> None:
     done = headrace("costs")
     assert lines_of(done.out, "today") == [["today", "0", "$0", "0 / 0"]]
+    assert done.out.rstrip().splitlines()[-1] == f"No calls from {NOW:%Y-%m}-01 to {NOW:%F}."
     assert "on one" not in done.out
+
+
+@pytest.mark.usefixtures("calls")
+def test_on_a_narrow_terminal_no_sum_is_cut_off(headrace: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.presentation.PIPE_WIDTH", 80)
+    out = headrace("costs", "--by", "model").out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    assert lines_of(out, "today")[0][:3] == ["today", "6", "$3.75 + unknown (2 calls)"]
+    assert lines_of(out, "gpt-4o") == [["gpt-4o", "3", "$3.5", "1 failed, 1 unknown, 1 replayed"]]
+    assert lines_of(out, "house-model") == [["house-model", "2", "unknown (2 calls)"]]
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_project_without_a_limit_is_said_to_have_none(headrace: Run) -> None:
+    assert "Limits: none is set\n" in headrace("costs", "--project", "housing").out
+
+
+def test_a_day_of_25_hours_is_one_day_where_clocks_are_put_back(
+    headrace: Run, database: Engine, environment: Environment
+) -> None:
+    moments = {"2026-10-24T21:59Z": "1", "2026-10-24T22:01Z": "2", "2026-10-25T22:59Z": "4", "2026-10-25T23:01Z": "8"}
+    store(database, [call(datetime.fromisoformat(moment), cost) for moment, cost in moments.items()])
+    environment(HEADRACE_BUDGET_TIMEZONE="Europe/Berlin")
+    shown = headrace("costs", "--since", "2026-10-24", "--until", "2026-10-26", "--by", "day")
+    assert [lines_of(shown.out, f"2026-10-{day}")[0][1:3] for day in (24, 25, 26)] == [
+        ["1", "$1"], ["2", "$6"], ["1", "$8"],
+    ]  # fmt: skip
+    only = headrace("costs", "--since", "2026-10-25", "--until", "2026-10-25", "--by", "day", "--json").json
+    assert (only["total"]["spent_usd"], only["total"]["calls"]) == ("6", 2)
 
 
 @pytest.mark.usefixtures("calls")

@@ -238,3 +238,15 @@ async def test_the_row_of_a_failed_call_holds_neither_key_nor_prompt(
     assert "ANTHROPIC_API_KEY" in row.error_message
     assert server.key not in str(row)
     assert PROMPT not in str(row)
+
+
+async def test_the_older_name_of_azure_s_key_is_a_key(
+    providers: Providers, lead_to: LeadTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Azure() as server:
+        lead_to(server)
+        monkeypatch.delenv("AZURE_API_KEY")
+        assert "needs AZURE_API_KEY to be set" in str(await providers.reachable(server.model))
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", server.key)
+        assert await providers.reachable(server.model) is None
+        assert (await providers.chat(call_of(server), timeout_seconds=30)).text

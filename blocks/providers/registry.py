@@ -59,6 +59,7 @@ class Providers:
         self.web = SearchEngines(settings, self._http, self._load_litellm)
         self._names: Mapping[str, NamedModel] | None = None
         self._unnamed: dict[str, NamedModel] = {}
+        self._hosted: dict[str, ModelInfo] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,7 +107,9 @@ class Providers:
             )
         if named.provider == "runpod":
             return _of_queue(describe_runpod(self._settings, named.model), model, named)
-        return _described(model, named, _place_of(self._settings, named))
+        if model not in self._hosted:
+            self._hosted[model] = _described(model, named, _place_of(self._settings, named))
+        return self._hosted[model]
 
     def table_of(self, model: str) -> ModelInfo:
         """What tables and settings say of `model`; as `describe`, but starts nothing.

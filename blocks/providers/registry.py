@@ -58,6 +58,8 @@ class Providers:
         self._litellm: asyncio.Task[ModuleType] | None = None
         self.web = SearchEngines(settings, self._http, self._load_litellm)
         self._names: Mapping[str, NamedModel] | None = None
+        self._unnamed: dict[str, NamedModel] = {}
+        self._hosted: dict[str, ModelInfo] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,7 +107,9 @@ class Providers:
             )
         if named.provider == "runpod":
             return _of_queue(describe_runpod(self._settings, named.model), model, named)
-        return _described(model, named, _place_of(self._settings, named))
+        if model not in self._hosted:
+            self._hosted[model] = _described(model, named, _place_of(self._settings, named))
+        return self._hosted[model]
 
     def table_of(self, model: str) -> ModelInfo:
         """What tables and settings say of `model`; as `describe`, but starts nothing.
@@ -186,7 +190,10 @@ class Providers:
 
     def _named(self, model: str) -> NamedModel:
         """What `model` stands for; a LiteLLM name stands for itself."""
-        return self.named_models().get(model) or NamedModel.model_construct(model=model)
+        named = self.named_models().get(model) or self._unnamed.get(model)
+        if named is None:
+            named = self._unnamed[model] = NamedModel.model_construct(model=model)
+        return named
 
     def _openai_client(self, model: str, named: NamedModel) -> OpenAIClient:
         """Made once per model: reading the proxies from the environment takes longer than a request."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Engine, Row, create_engine, text
 
-from blocks.database import create_database, normal_url
+from blocks.database import create_database, migrate, normal_url
+from blocks.embedded.stack import EmbeddedStack
 from schemas.tables import Base
 from tests.conftest import TEMPLATE
 from tests.conftest import _database as clone_database
@@ -98,6 +99,28 @@ def database_url(spare: Spare) -> Iterator[str]:
     spare.give_back(url)
 
 
+@pytest.fixture(scope="session")
+def stoppable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """A Postgres of its own, which may be stopped."""
+    home = tmp_path_factory.mktemp("stoppable")
+    with EmbeddedStack(home, home / "cache", idle_minutes=0) as own:
+        yield own
+
+
+@pytest.fixture
+def stoppable_database_url(stoppable: EmbeddedStack) -> Iterator[str]:
+    """URL of a migrated database on it."""
+    url = stoppable.database_url("stoppable")
+    engine = create_database(normal_url(url))
+    migrate(engine)
+    engine.dispose()
+    yield url
+    admin = create_engine(normal_url(stoppable.database_url("postgres")), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE stoppable WITH (FORCE)"))
+    admin.dispose()
+
+
 @pytest.fixture
 def look(database: Engine, request: pytest.FixtureRequest) -> Look:
     """Runs SQL on a connection of its own, so that it sees only what is durable; returns the rows."""
@@ -113,13 +136,18 @@ def look(database: Engine, request: pytest.FixtureRequest) -> Look:
 
 
 class WorkerProcess:
-    """A process that runs one function of `worker_process` in the environment of the test."""
+    """A process that runs one function of `worker_process`, or of a module named before it, in the test's environment.
+
+    Attributes:
+        pid: its number.
+    """
 
     def __init__(self, function: str, arguments: dict[str, Any]) -> None:
         self._heard, saying = PROCESSES.Pipe(duplex=False)
         work = (function, arguments, dict(os.environ), saying)
         self._process = PROCESSES.Process(target=run_in_process, args=work, daemon=True)
         self._process.start()
+        self.pid = self._process.pid
         saying.close()
 
     def line(self) -> Any:
@@ -130,6 +158,10 @@ class WorkerProcess:
         """
         assert self._heard.poll(60), "the process said nothing for a minute"
         return self._heard.recv()
+
+    def has_more_to_say(self) -> bool:
+        """True when `line` would return, or raise, at once."""
+        return self._heard.poll(0)
 
     def kill(self) -> None:
         """It is dead, without a chance to tidy up."""

@@ -6,13 +6,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import create_engine, text
 
-from blocks.database import create_database, migrate, normal_url, require_current_schema
+from blocks.database import create_database, normal_url, require_current_schema
 from blocks.embedded.stack import EmbeddedStack
 from schemas.errors import DatabaseUnavailable
 from schemas.settings import Settings
@@ -29,26 +28,16 @@ MODEL = "gpt-4o-mini"
 costly = pytest.mark.scripted(respond=lambda _: Reply("yes", usage={"cost": 0.25}))
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """A Postgres that may be stopped."""
-    home = tmp_path_factory.mktemp("restarted")
-    with EmbeddedStack(home, home / "cache", idle_minutes=0) as own:
-        yield own
+@pytest.fixture
+def database_url(stoppable_database_url: str) -> str:
+    """URL of a database whose server may be stopped."""
+    return stoppable_database_url
 
 
 @pytest.fixture
-def database_url(stack: EmbeddedStack) -> Iterator[str]:
-    """URL of a migrated database on it."""
-    url = stack.database_url("restarted")
-    engine = create_database(normal_url(url))
-    migrate(engine)
-    engine.dispose()
-    yield url
-    admin = create_engine(normal_url(stack.database_url("postgres")), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE restarted WITH (FORCE)"))
-    admin.dispose()
+def stack(stoppable: EmbeddedStack) -> EmbeddedStack:
+    """Its server."""
+    return stoppable
 
 
 def crash(stack: EmbeddedStack) -> None:
@@ -56,7 +45,7 @@ def crash(stack: EmbeddedStack) -> None:
     (pid,) = [state.pid for state in stack.running() if state.name == "postgres"]
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    stack.database_url("restarted")
+    stack.database_url("stoppable")
 
 
 @pytest.mark.scripted(respond=lambda _: Reply("yes", usage={"cost": 0.25}), latency_ms=20)

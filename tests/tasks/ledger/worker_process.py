@@ -40,12 +40,14 @@ _test: list[Connection] = []
 
 
 def run_in_process(function: str, arguments: dict[str, Any], environment: Mapping[str, str], test: Connection) -> None:
-    """Runs a function of this module in `environment`."""
+    """Runs a function of this module, or `module.function` of this folder, in `environment`."""
     os.environ.clear()
     os.environ.update(environment)
     get_settings.cache_clear()
     _test.append(test)
-    asyncio.run(globals()[function](**arguments))
+    module, _, name = f"worker_process.{function}".rpartition(".")
+    found = import_module(f"{__package__}.{module.rpartition('.')[2]}")
+    asyncio.run(getattr(found, name)(**arguments))
 
 
 def say(value: Any) -> None:

@@ -25,6 +25,8 @@ class HeadraceSettings(Block):
     review_model: str = Field("", description="Model that audits drafts")
     judge_model: str = Field("", description="Model that scores answers")
     embedding_model: str = Field("", description="Model that embeds texts")
+    image_model: str = Field("", description="Model that makes images")
+    rerank_model: str = Field("", description="Model that reranks documents")
     search_provider: str = Field(
         "", description="Where research looks things up: corpus, zai, tavily, … (its key goes under provider keys)"
     )

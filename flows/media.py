@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -91,15 +92,29 @@ async def read_documents(sources: Sequence[str]) -> list[Document]:
             raise BadInput(f"there is no option {source}; `headrace rerank --help` lists those there are")
     if len(sources) > 1 and "-" in sources:
         raise BadInput("standard input is read by itself: its lines are the documents")
-    texts = [(await fetch_document(source)).text for source in sources]
     if len(sources) > 1:
-        return [Document(source=source, text=text) for source, text in zip(sources, texts, strict=True)]
-    lines = enumerate(texts[0].splitlines(), start=1)
+        return [Document(source=source, text=(await fetch_document(source)).text) for source in sources]
+    lines = enumerate(_read_text(sources[0]).splitlines(), start=1)
     name = "line" if sources[0] == "-" else sources[0]
     found = [Document(source=f"{name}:{number}", text=line.strip()) for number, line in lines if line.strip()]
     if not found:
         raise BadInput(f"there is no document in {sources[0]}: every line that is not empty is one")
     return found
+
+
+def _read_text(source: str) -> str:
+    """What a file, or standard input for `-`, holds.
+
+    Raises:
+        BadInput: it cannot be read, or is no UTF-8.
+    """
+    try:
+        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise BadInput(f"{source} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source} is no UTF-8 text (byte {error.start})") from None
 
 
 def require_writable(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `headrace image` and `headrace rerank` do and show."""
+"""What `headrace image`, `headrace rerank` and `headrace estimate` do and show."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from blocks.documents.fetching import fetch_document
 from flows.presentation import console, money, table, write_json
-from schemas.calls import CostEstimate, CostSource
+from schemas.calls import ChatParameters, CostEstimate, CostSource, EmbeddingCall, SearchCall
 from schemas.errors import BadInput
 from tasks.ledger import estimate_cost, generate_image, rerank
 from tasks.ledger.images import Images, image_call, image_model
 from tasks.ledger.reranking import Ranking, rerank_call, rerank_model
+from tasks.ledger.searches import search_model
 from tasks.ledger.session import open_ledger
 
 SHOWN_CHARACTERS = 100
@@ -77,6 +79,28 @@ async def estimate_ranking(query: str, documents: Sequence[Document], model: str
         name = model or rerank_model(ledger.settings)
         ledger.providers.require("rerank", name)
         return await estimate_cost(rerank_call(query, [document.text for document in documents], name))
+
+
+async def estimate_text(
+    text: str, kind: Literal["chat", "embedding", "search"], model: str | None, max_tokens: int
+) -> CostEstimate:
+    """What an answer to `text`, its vector or a search for it can cost at worst.
+
+    Raises:
+        BadInput: there is no text.
+        ConfigurationError: there is no such model, or no search provider is set.
+    """
+    said = _read_text("-") if text == "-" else text
+    if not said.strip():
+        raise BadInput("there is no text to estimate the cost of")
+    async with open_ledger() as ledger:
+        match kind:
+            case "chat":
+                return await estimate_cost(said, model=model, parameters=ChatParameters(max_tokens=max_tokens))
+            case "embedding":
+                name = model or ledger.settings.model_for("embedding")
+                return await estimate_cost(EmbeddingCall(model=name, texts=(said,)))
+        return await estimate_cost(SearchCall(model=search_model(model, ledger.settings), query=said))
 
 
 async def read_documents(sources: Sequence[str]) -> list[Document]:

@@ -1,10 +1,10 @@
-"""`headrace image` and `headrace rerank`: one call of a model each, recorded and budgeted as every call is."""
+"""`headrace image` and `headrace rerank`, one call of a model each, and what a call can cost before it is made."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -92,3 +92,27 @@ def rerank(
         media.rank(query, documents, model=model or None, top_n=top, project=project or None, user=user or None)
     )
     return media.show_ranking(ranking, documents, as_json=json)
+
+
+def estimate(
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *,
+    kind: Annotated[Literal["chat", "embedding", "search"], Parameter(help="What is done with the text.")] = "chat",
+    model: str = "",
+    max_tokens: AtLeastOne = 1024,
+    json: Json = False,
+) -> int:
+    """Say what one call can cost at worst, and ask nobody; `image` and `rerank` have --estimate for theirs.
+
+    Parameters
+    ----------
+    text
+        The prompt, the text to embed or the query; - for standard input.
+    model
+        LiteLLM name, named model or search provider; the default of its kind when not given.
+    max_tokens
+        Of the answer, at most.
+    """
+    from flows import media
+
+    return media.show_estimate(asyncio.run(media.estimate_text(text, kind, model or None, max_tokens)), as_json=json)

@@ -17,6 +17,7 @@ from typing import Any
 from blocks.providers.price_table import rows_of_mode
 from blocks.providers.prices import price_of, worst_case_of
 from schemas.calls import ImageCall, ModelInfo, Usage
+from schemas.named_models import TokenPrice
 
 USUAL_PIXELS = 1536 * 1024
 """The largest size that a model chooses by itself."""
@@ -122,6 +123,16 @@ def is_billed_by_token(model: ModelInfo) -> bool:
     if model.price_per_image is not None:
         return False
     return model.price is not None or _token_rates(model) is not None
+
+
+def listed_price(model: ModelInfo) -> TokenPrice | Decimal | None:
+    """USD per million tokens, or of the dearest image; None where the model makes none or no price is known."""
+    if model.price_per_image is not None:
+        return model.price_per_image
+    rates = _token_rates(model)
+    if rates is None:
+        return _per_image(model, ImageCall(model=model.model, prompt=""))
+    return TokenPrice(input=rates.text_in * 1_000_000, output=rates.image_out * 1_000_000)
 
 
 def _per_image(model: ModelInfo, call: ImageCall) -> Decimal | None:

@@ -16,6 +16,7 @@ from blocks.providers.price_table import rows_of_mode
 from blocks.providers.prices import price_of, worst_case_of
 from blocks.providers.token_bound import TOKENS_PER_TEXT, count_text_tokens
 from schemas.calls import ModelInfo, RerankCall, Usage
+from schemas.named_models import TokenPrice
 
 DOCUMENTS_PER_UNIT = 100
 TOKENS_PER_DOCUMENT = 500
@@ -58,6 +59,15 @@ def rerank_cost(model: ModelInfo, call: RerankCall, usage: Usage | None, search_
         return price_of(model, usage)
     per_token = _rate(model, "input_cost_per_token")
     return None if per_token is None else usage.input_tokens * per_token
+
+
+def listed_price(model: ModelInfo) -> TokenPrice | Decimal | None:
+    """USD per million tokens, or of one search unit; None where the model does not rerank or no price is known."""
+    per_query = _per_query(model)
+    if per_query is not None:
+        return per_query
+    per_token = _rate(model, "input_cost_per_token")
+    return None if per_token is None else TokenPrice(input=per_token * 1_000_000, output=Decimal(0))
 
 
 def _per_query(model: ModelInfo) -> Decimal | None:

@@ -180,3 +180,39 @@ def test_a_ranking_that_is_none_fails_the_command(headrace: Run, serve: Serve, l
     serve(Cohere(Scores(rows=[{"index": 5, "relevance_score": 0.1}])))
     done = headrace("rerank", "who?", lines, "--model", "cohere/rerank-v3.5", "--json")
     assert (done.code, done.json["error"]["code"]) == (1, "retries_exhausted")
+
+
+def test_any_call_is_estimated_without_being_made(headrace: Run, serve: Serve, environment: Environment) -> None:
+    server = serve(OpenAIImages())
+    chat = headrace("estimate", "Why?", "--model", "gpt-4o-mini", "--max-tokens", 1000, "--json").json
+    # 0.15 USD for a million tokens of input, 0.60 for a million of output
+    assert Decimal(chat["usd"]) == chat["input_tokens"] * Decimal("0.15e-6") + 1000 * Decimal("0.60e-6")
+    piped = headrace("estimate", "-", "--model", "gpt-4o-mini", "--max-tokens", 1000, "--json", stdin=b"Why?").json
+    assert piped == chat
+    vector = headrace("estimate", "Why?", "--kind", "embedding", "--json").json
+    assert (vector["model"], vector["max_output_tokens"]) == ("text-embedding-3-small", 0)
+    assert Decimal(vector["usd"]) >= vector["input_tokens"] * Decimal("0.02e-6")
+    environment(ZAI_API_KEY="key")
+    assert headrace("estimate", "Why?", "--kind", "search").out == (
+        "zai/search-prime: at most $0.01, up to 0 tokens in and 0 out\n"
+    )
+    assert headrace("estimate", " ").code == 2
+    assert server.asked == []
+
+
+def test_models_for_images_and_rankings_are_listed_with_what_they_bill(
+    headrace: Run, serve: Serve, environment: Environment
+) -> None:
+    serve(OpenAIImages())
+    environment(HEADRACE_IMAGE_MODEL="aiml/flux-pro", HEADRACE_RERANK_MODEL="cohere/rerank-v3.5")
+    lines = {line["name"]: line for line in headrace("models", "--json").json["models"]}
+    image, ranking = lines["aiml/flux-pro"], lines["cohere/rerank-v3.5"]
+    assert (image["roles"], image["price"], image["price_per_image"]) == (["image"], None, "0.065")
+    assert (ranking["roles"], ranking["price"], ranking["price_per_query"]) == (["rerank"], None, "0.002")
+    shown = headrace("models").out
+    assert "$0.065 an image" in shown
+    assert "$0.002 a query" in shown
+    environment(HEADRACE_IMAGE_MODEL="gpt-image-2", HEADRACE_RERANK_MODEL="gpt-4o-mini")
+    lines = {line["name"]: line for line in headrace("models", "--json").json["models"]}
+    assert lines["gpt-image-2"]["price"] == {"input": "5", "output": "30", "cached_input": None, "cache_write": None}
+    assert "does not rerank" in lines["gpt-4o-mini"]["trouble"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from blocks.providers.failures import Origin, unreadable
+from blocks.providers.failures import Origin, refused, unreadable
 from blocks.providers.http_client import proxy_for
-from schemas.calls import GeneratedImage
+from schemas.calls import GeneratedImage, ProviderReply
 from schemas.errors import AnswerRejected
 
 MOST_BYTES = 64 << 20
@@ -45,17 +45,30 @@ def media_type_of(data: bytes) -> str | None:
     return next((kind for beginning, kind in _BEGINNINGS if beginning.match(data[:1024])), None)
 
 
+def before_reading(bare: ProviderReply, sources: Sequence[ImageSource]) -> ProviderReply | None:
+    """What is certain of an answer before its images are read; None where it may be none at all.
+
+    Images that are elsewhere are paid whether or not they can be fetched; where there is none, none is.
+    """
+    if not sources:
+        return bare.model_copy(update={"images": ()})
+    return None if all(source.base64 is not None for source in sources) else bare
+
+
 async def read_images(
     session: aiohttp.ClientSession, sources: Sequence[ImageSource], most: int, origin: Origin, timeout_seconds: float
 ) -> tuple[GeneratedImage, ...]:
     """The images of an answer to a request for up to `most`, in its order; those elsewhere are fetched.
 
     Raises:
-        ProviderUnavailable: there is none, there are more than asked for, or one is no image; it may be billed.
+        ContentRefused: there is none, which is how providers leave out what their content rules forbid.
+        ProviderUnavailable: there are more than asked for, or one is no image; it may be billed.
         AnswerRejected: one cannot be fetched. It is paid, and asking again would be paid again: its address is in
             the recorded answer.
     """
-    if not 1 <= len(sources) <= most:
+    if not sources:
+        raise refused(origin, "no image")
+    if len(sources) > most:
         raise unreadable(origin, f"{len(sources)} images where {most} were asked for")
     return tuple([await _read(session, source, origin, timeout_seconds) for source in sources])
 

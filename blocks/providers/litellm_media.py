@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from blocks.named_models import read_secret
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import unreadable
-from blocks.providers.image_files import ImageSource, read_images
+from blocks.providers.image_files import ImageSource, before_reading, read_images
 from blocks.providers.litellm_client import LiteLLMClient
 from blocks.providers.openai_images import read_image_usage
 from blocks.providers.rankings import SaidRank, ranked
@@ -48,8 +48,7 @@ async def images_by_litellm(
     except AttributeError as error:
         raise unreadable(client.origin, type(error).__name__) from error
     bare = _reply(client, answer, exchange, usage=_image_usage(answer))
-    if any(source.base64 is None for source in sources):
-        exchange.reply = bare
+    exchange.reply = before_reading(bare, sources)
     images = await read_images(session, sources, call.n, client.origin, timeout_seconds)
     exchange.reply = bare.model_copy(update={"images": images})
     return exchange.reply

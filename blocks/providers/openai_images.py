@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from blocks.providers.exchange import Exchange
 from blocks.providers.http_client import post
-from blocks.providers.image_files import ImageSource, read_images
+from blocks.providers.image_files import ImageSource, before_reading, read_images
 from blocks.providers.openai_answers import UsageBody, parsed_answer
 from blocks.providers.openai_client import OpenAIClient
 from blocks.providers.openai_requests import OPENAI, Dialect
@@ -27,7 +27,7 @@ class _Image(BaseModel):
 
 
 class _Images(BaseModel):
-    data: list[_Image] = Field(min_length=1)
+    data: list[_Image]
     usage: Any = None
 
 
@@ -49,10 +49,7 @@ class _Usage(BaseModel):
 async def generate_images(
     client: OpenAIClient, call: ImageCall, exchange: Exchange, timeout_seconds: float
 ) -> ProviderReply:
-    """The images for `call`; errors as in `http_client.post` and `image_files.read_images`.
-
-    The reply stands in `exchange.reply` before images are fetched from elsewhere: they are paid by then.
-    """
+    """The images for `call`; errors as in `http_client.post` and `image_files.read_images`."""
     exchange.request_bytes = image_body(call, client.model, client.dialect)
     origin = client.server.origin
     headers = await post(
@@ -60,10 +57,10 @@ async def generate_images(
     )
     parsed = parsed_answer(_Images, exchange, origin)
     sources = [ImageSource(image.b64_json, image.url, image.revised_prompt) for image in parsed.data]
-    if any(image.b64_json is None for image in parsed.data):
-        exchange.reply = _reply(client, parsed, exchange, headers)
+    bare = _reply(client, parsed, exchange, headers)
+    exchange.reply = before_reading(bare, sources)
     images = await read_images(client.session, sources, call.n, origin, timeout_seconds)
-    exchange.reply = _reply(client, parsed, exchange, headers).model_copy(update={"images": images})
+    exchange.reply = bare.model_copy(update={"images": images})
     return exchange.reply
 
 

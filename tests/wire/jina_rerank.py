@@ -1,8 +1,8 @@
 """Jina's reranker.
 
-Requests and answers: the `TextRerankRequest` and its answer in Jina's OpenAPI description
-(api.jina.ai/redoc, "Rerank"): `model`, `query`, `documents`, `top_n`, `return_documents`, `truncation`; the
-documents are sent back unless told not to, `usage.total_tokens` is what is billed. Errors: `{"detail"}`.
+Requests and answers: Jina's description of the reranker's API (jina.ai/reranker, "API"): `model`, `query`,
+`documents`, `top_n`, `return_documents`; the documents are sent back unless told not to, `usage.total_tokens` is what
+is billed. Errors: `{"detail"}`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class Request(Closed):
     documents: list[str] = Field(min_length=1)
     top_n: int | None = Field(None, ge=1)
     return_documents: bool | None = None
-    truncation: bool | None = None
 
 
 class Jina(WireServer):

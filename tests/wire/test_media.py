@@ -26,6 +26,7 @@ from tests.conftest import Environment
 from tests.wire.azure_images import AzureImages
 from tests.wire.cohere_rerank import Cohere, Scores
 from tests.wire.conftest import LeadTo
+from tests.wire.gemini_images import GeminiImages
 from tests.wire.jina_rerank import Jina
 from tests.wire.openai_images import OpenAIImages, Picture, png, usage
 from tests.wire.server import WireServer
@@ -111,6 +112,22 @@ async def test_a_failure_of_an_image_is_a_class_of_ours_and_costs_nothing(
         rows = connection.execute(text("SELECT status, cost_usd FROM llm_requests")).all()
     assert [tuple(row) for row in rows] == [("failed", 0)]
     assert not any(server.key.encode() in body for body in bodies(database))
+
+
+@pytest.mark.usefixtures("_ledger")
+async def test_gemini_makes_an_image_or_refuses_to(lead_to: LeadTo, database: Engine) -> None:
+    refusing = Picture(most=0, usage={"input_tokens": 10, "output_tokens": 0})
+    async with GeminiImages(Picture(files=(png(3),)), refusing) as server:
+        lead_to(server)
+        made = await generate_image("a mill", model=server.model)
+        with pytest.raises(ContentRefused, match="no image"):
+            await generate_image(SECRET, model=server.model)
+    assert server.refused == []
+    assert [image.data for image in made.images] == [png(3)]
+    assert made.cost_usd == Decimal("0.000003") + Decimal("0.0387")  # 10 at 0.30 and 1290 at 30 USD a million
+    with database.connect() as connection:
+        rows = connection.execute(text("SELECT status, cost_usd FROM llm_requests ORDER BY id")).all()
+    assert [tuple(row) for row in rows] == [("succeeded", made.cost_usd), ("failed", 0)]
 
 
 @pytest.mark.usefixtures("_ledger")

@@ -182,18 +182,22 @@ async def test_a_failure_is_a_class_of_ours_on_record_and_costs_nothing(
     assert look(DAY) == [(0, 0)]
 
 
-BROKEN = [Picture(files=(b"no picture",)), Picture(most=0)]
-
-
-@pytest.mark.parametrize("answer", BROKEN)
-async def test_an_answer_without_an_image_may_be_billed_and_is_no_answer(
-    serve: Serve, look: Look, answer: Picture
-) -> None:
-    async with serve(answer):
+async def test_an_answer_that_is_no_image_may_be_billed_and_is_no_answer(serve: Serve, look: Look) -> None:
+    async with serve(Picture(files=(b"no picture",))):
         with pytest.raises(RetriesExhausted, match="unreadable answer"):
             await generate_image("a mill")
     assert look("SELECT status, count(*) FROM llm_requests GROUP BY 1") == [("unknown", 2)]
     assert look("SELECT count(*) FROM answers") == [(0,)]
+
+
+async def test_an_answer_without_images_is_a_refusal_that_costs_what_it_says(serve: Serve, look: Look) -> None:
+    async with serve(Picture(most=0, usage=usage(12, 20))) as server:
+        with pytest.raises(ContentRefused, match="no image"):
+            await generate_image("a mill")
+    assert len(server.asked) == 1
+    assert look("SELECT status, cost_usd FROM llm_requests") == [
+        ("failed", 12 * Decimal("5e-6") + 20 * Decimal("30e-6"))
+    ]
 
 
 async def test_an_image_that_is_elsewhere_is_fetched_without_the_key_and_kept(serve: Serve) -> None:

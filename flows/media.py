@@ -141,16 +141,19 @@ def _read_text(source: str) -> str:
         raise BadInput(f"{source} is no UTF-8 text (byte {error.start})") from None
 
 
-def require_writable(out: Path) -> None:
-    """An image can be written to `out`, as far as that can be known before it is paid for.
+def writable(out: Path | None) -> Path:
+    """`out`, where an image can be written as far as that can be known before it is paid for.
 
     Raises:
-        BadInput: its folder is not there, or it is a folder itself.
+        BadInput: none is given, its folder is not there, or it is a folder itself.
     """
+    if out is None:
+        raise BadInput("name the file to write: --out FILE.png")
     if out.is_dir():
         raise BadInput(f"{out} is a folder; name the file to write")
     if not out.parent.is_dir():
         raise BadInput(f"the folder {out.parent} does not exist; make it first")
+    return out
 
 
 def write_images(made: Images, out: Path) -> list[Path]:

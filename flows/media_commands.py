@@ -18,7 +18,7 @@ Estimate = Annotated[bool, Parameter(negative="", help="Say what it can cost at 
 def image(
     prompt: str,
     *,
-    out: Path,
+    out: Path | None = None,
     model: str = "",
     size: str = "",
     quality: str = "",
@@ -36,7 +36,7 @@ def image(
     prompt
         What the image shows.
     out
-        File to write, over what is there; with several images NAME-1.png, NAME-2.png and so on.
+        File to write, over what is there; with several images NAME-1.png, NAME-2.png and so on. Not for an estimate.
     model
         LiteLLM name or named model; HEADRACE_IMAGE_MODEL when not given.
     size
@@ -55,7 +55,7 @@ def image(
     )
     if estimate:
         return media.show_estimate(asyncio.run(media.estimate_image(asked)), as_json=json)
-    media.require_writable(out)
+    out = media.writable(out)
     made = asyncio.run(media.make_image(asked, project=project or None, user=user or None))
     return media.show_images(made, media.write_images(made, out), as_json=json)
 

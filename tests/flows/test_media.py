@@ -75,6 +75,8 @@ def test_where_nothing_can_be_written_nobody_is_paid(headrace: Run, serve: Serve
     server = serve(OpenAIImages())
     missing = headrace("image", "a mill", "--out", tmp_path / "no" / "mill.png", "--json")
     folder = headrace("image", "a mill", "--out", tmp_path)
+    unnamed = headrace("image", "a mill")
+    assert (unnamed.code, "--out FILE.png" in unnamed.reason) == (2, True)
     assert (missing.code, missing.json["error"]["code"]) == (2, "bad_input")
     assert (folder.code, "is a folder" in folder.reason) == (2, True)
     assert server.asked == []
@@ -105,9 +107,9 @@ def test_errors_have_the_exit_codes_of_all_commands(headrace: Run, serve: Serve,
     assert not (tmp_path / "mill.png").exists()
 
 
-def test_the_worst_case_is_told_without_asking_anybody(headrace: Run, serve: Serve, tmp_path: Path) -> None:
+def test_the_worst_case_is_told_without_asking_anybody(headrace: Run, serve: Serve) -> None:
     server = serve(OpenAIImages())
-    arguments = ("image", "a mill", "--out", tmp_path / "mill.png", "--size", "1024x1024", "--quality", "low")
+    arguments = ("image", "a mill", "--size", "1024x1024", "--quality", "low")
     shown = headrace(*arguments, "--estimate")
     told = headrace(*arguments, "--estimate", "--json").json
     # 1024 x 1024 points at 3072 a token are 342 at 30 USD a million; the prompt's tokens at 5

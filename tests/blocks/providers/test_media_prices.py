@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.providers.image_files import media_type_of
 from blocks.providers.image_prices import image_cost, image_worst_case
 from blocks.providers.openai_images import image_body, read_image_usage
 from blocks.providers.openai_requests import COMPATIBLE, OPENAI
 from blocks.providers.rerank_prices import count_rerank_tokens, rerank_cost, rerank_worst_case
 from schemas.calls import ImageCall, ModelInfo, RerankCall, Usage
 from schemas.named_models import TokenPrice
-from tests.wire.openai_images import png
 
 
 def model(name: str, provider: str, **more: Any) -> ModelInfo:
@@ -138,24 +136,6 @@ def test_a_ranking_has_the_price_its_table_says() -> None:
     assert rerank_cost(by_token, call, Usage(input_tokens=5), 1) == Decimal("0.000005")
     unknown = model("hosted_vllm/x", "hosted_vllm")
     assert (rerank_worst_case(unknown, call), rerank_cost(unknown, call, Usage(input_tokens=5), None)) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (png(), "image/png"),
-        (b"\xff\xd8\xff\xe0 JFIF", "image/jpeg"),
-        (b"RIFF\x24\x00\x00\x00WEBPVP8 ", "image/webp"),
-        (b"GIF89a\x01", "image/gif"),
-        (b"\x00\x00\x00\x1cftypavif", "image/avif"),
-        (b'<?xml version="1.0"?>\n<!-- made --> <svg xmlns="http://www.w3.org/2000/svg">', "image/svg+xml"),
-        (b"<html><svg>", None),
-        (b"", None),
-        (b"RIFF\x24\x00\x00\x00WAVE", None),
-    ],
-)
-def test_a_file_is_what_its_first_bytes_say(data: bytes, kind: str | None) -> None:
-    assert media_type_of(data) == kind
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ CONNECT_SECONDS = 10
 SILENCE_SECONDS = 30
 """How long a connection may be silent, or its client idle inside a transaction, before it is given up: a
 frozen process must not hold the locks of the living."""
-PASSING_STATES = ("08", "25006", "40", "53", "55P03", "57", "58")
-"""SQLSTATE, or its class: connection exception, read-only server (a standby), transaction rollback (deadlock),
-insufficient resources, lock not available, operator intervention, system error."""
+PASSING_STATES = ("08", "25006", "26000", "40", "53", "55P03", "57", "58")
+"""SQLSTATE, or its class: connection exception, read-only server (a standby), prepared statement forgotten (a pooler),
+transaction rollback (deadlock), insufficient resources, lock not available, operator intervention, system error."""
 UNDEFINED_TABLE = "42P01"
 NOT_OURS_TO_CHANGE = {"42501", "42P07"}
 """SQLSTATE: insufficient privilege, duplicate table."""

@@ -62,6 +62,7 @@ class Providers:
         self._litellm: asyncio.Task[ModuleType] | None = None
         self.web = SearchEngines(settings, self._http, self._load_litellm)
         self._names: Mapping[str, NamedModel] | None = None
+        self._unnamed: dict[str, NamedModel] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -232,7 +233,10 @@ class Providers:
 
     def _named(self, model: str) -> NamedModel:
         """What `model` stands for; a LiteLLM name stands for itself."""
-        return self.named_models().get(model) or NamedModel.model_construct(model=model)
+        named = self.named_models().get(model) or self._unnamed.get(model)
+        if named is None:
+            named = self._unnamed[model] = NamedModel.model_construct(model=model)
+        return named
 
     def _openai_client(self, model: str, named: NamedModel) -> OpenAIClient:
         """Made once per model: reading the proxies from the environment takes longer than a request."""

@@ -12,9 +12,9 @@ from datetime import date
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection
 
-from tasks.ledger.rows import insert_rows
+from blocks.scripts import Script
+from tasks.ledger.rows import add_rows
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,12 @@ def on_budget_alert(listener: Listener) -> Callable[[], None]:
     return lambda: _listeners.remove(listener)
 
 
-def record_alerts(connection: Connection, reached: Sequence[BudgetAlert]) -> list[BudgetAlert]:
+def record_alerts(script: Script, reached: Sequence[BudgetAlert]) -> list[BudgetAlert]:
     """Those of `reached` that were not on record are, when the transaction is committed; returns them."""
+    if not reached:
+        return []
     rows = [alert.model_dump() for alert in reached]
-    found = insert_rows(connection, "budget_alerts", rows, suffix="ON CONFLICT DO NOTHING RETURNING *")
+    found = add_rows(script, "budget_alerts", rows, suffix="ON CONFLICT DO NOTHING RETURNING *").rows
     new = {(row.scope_kind, row.scope_id, row.period, row.period_start) for row in found}
     return [alert for alert in reached if (alert.scope_kind, alert.scope_id, alert.period, alert.period_start) in new]
 

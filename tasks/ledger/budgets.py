@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from blocks.scripts import Reply, Script
 from schemas.errors import ConfigurationError
 from tasks.ledger.alerts import BudgetAlert, record_alerts
 
@@ -152,18 +153,28 @@ def period_start(period: str, now: datetime, timezone: str) -> date:
     return ALL_TIME
 
 
+def present() -> datetime:
+    """The moment by which a call is counted in its periods; a batch has one, as a day may end while it is written."""
+    return datetime.now(UTC)
+
+
 def usage_keys(
-    scopes: Iterable[tuple[str, str]], timezone: str, limits: Iterable[tuple[str, str, str]]
+    scopes: Iterable[tuple[str, str]], timezone: str, limits: Iterable[tuple[str, str, str]], now: datetime
 ) -> tuple[UsageKey, ...]:
     """The rows a call of these scopes (kind, id) is counted in: `PERIODS` always, others if limited.
 
     What is always counted is known when a limit is set in the middle of a period, or of a run.
     """
-    now = datetime.now(UTC)
     mine = set(scopes)
     counted: set[tuple[str, str, str]] = {(*scope, period) for scope in mine for period in PERIODS[scope[0]]}
     counted |= {limit for limit in limits if limit[:2] in mine}
     return tuple(sorted(UsageKey(*scope, period_start(scope[2], now, timezone)) for scope in counted))
+
+
+def possible_keys(scopes: Iterable[tuple[str, str]], timezone: str, now: datetime) -> set[UsageKey]:
+    """All rows that a call of these scopes can be counted in, whatever limits are set."""
+    starts = [(period, period_start(period, now, timezone)) for period in get_args(Period)]
+    return {UsageKey(*scope, *start) for scope in scopes for start in starts}
 
 
 LIMITS = text("""
@@ -209,34 +220,51 @@ def _columns(keys: Sequence[UsageKey]) -> dict[str, list[Any]]:
     }
 
 
-def read_limits(
-    connection: Connection, scopes: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str, str], Decimal | None]:
-    """The limits set for any of `scopes` (kind, id), by (kind, id, period); None where only a soft one is."""
+Limits = Mapping[tuple[str, str, str], Decimal | None]
+"""By scope kind, scope id and period: the hard limit; None where only a soft one is set."""
+
+
+def ask_limits(script: Script, scopes: Iterable[tuple[str, str]]) -> Reply:
+    """The limits set for any of `scopes` (kind, id) are read; `limits_of` tells them."""
     listed = sorted(set(scopes))
-    rows = connection.execute(LIMITS, {"kinds": [kind for kind, _ in listed], "ids": [name for _, name in listed]})
-    return {(row.scope_kind, row.scope_id, row.period): row.limit_usd for row in rows}
+    return script.add(LIMITS, {"kinds": [kind for kind, _ in listed], "ids": [name for _, name in listed]})
 
 
-def lock_usage(
-    connection: Connection, keys: Iterable[UsageKey], limits: Mapping[tuple[str, str, str], Decimal | None]
-) -> dict[UsageKey, Usage]:
-    """The rows of `keys`, made where missing and locked in a fixed order until the transaction ends."""
-    ordered = sorted(set(keys))
-    if not ordered:
-        return {}
-    found = connection.execute(LOCK_USAGE, _columns(ordered)).all()
-    if len(found) < len(ordered):
-        connection.execute(MAKE_USAGE, _columns(ordered))
-        found = connection.execute(LOCK_USAGE, _columns(ordered)).all()
+def limits_of(reply: Reply) -> Limits:
+    """What `ask_limits` found."""
+    return {(row.scope_kind, row.scope_id, row.period): row.limit_usd for row in reply.rows}
+
+
+def ask_usage(script: Script, keys: Iterable[UsageKey]) -> Reply:
+    """Those rows of `keys` that exist are locked, in a fixed order, until the transaction ends."""
+    return script.add(LOCK_USAGE, _columns(sorted(set(keys))))
+
+
+def usage_of(script: Script, reply: Reply, wanted: Iterable[UsageKey], limits: Limits) -> dict[UsageKey, Usage]:
+    """The rows of `wanted`, all locked: as `ask_usage` found them, or made now."""
+    ordered = sorted(set(wanted))
+    found = _usage(reply, limits)
+    if any(key not in found for key in ordered):
+        script.add(MAKE_USAGE, _columns(ordered))
+        found = _usage(ask_usage(script, ordered), limits)
+    return {key: found[key] for key in ordered}
+
+
+def _usage(reply: Reply, limits: Limits) -> dict[UsageKey, Usage]:
     return {
-        UsageKey(*row[:4]): Usage(limits.get((row[0], row[1], row[2])), row.reserved_usd, row.spent_usd, row.warn_usd)
-        for row in found
+        UsageKey(*row[:4]): Usage(limits.get(row[:3]), row.reserved_usd, row.spent_usd, row.warn_usd)
+        for row in reply.rows
     }
 
 
-def write_usage(connection: Connection, usage: dict[UsageKey, Usage]) -> list[BudgetAlert]:
-    """What `usage` holds is on its rows, which the caller has locked; returns the soft limits reached by it.
+def lock_usage(script: Script, keys: Iterable[UsageKey], limits: Limits) -> dict[UsageKey, Usage]:
+    """The rows of `keys`, made where missing and locked in a fixed order until the transaction ends."""
+    wanted = set(keys)
+    return usage_of(script, ask_usage(script, wanted), wanted, limits) if wanted else {}
+
+
+def write_usage(script: Script, usage: Mapping[UsageKey, Usage]) -> list[BudgetAlert]:
+    """What `usage` holds will be on its rows, which the caller has locked; returns the soft limits reached by it.
 
     These are on record when the transaction is committed, and are to be announced then.
     """
@@ -247,5 +275,5 @@ def write_usage(connection: Connection, usage: dict[UsageKey, Usage]) -> list[Bu
         "reserved": [usage[key].reserved_usd for key in keys],
         "spent": [usage[key].spent_usd for key in keys],
     }
-    connection.execute(WRITE_USAGE, _columns(keys) | money)
-    return record_alerts(connection, [alert for key in keys if (alert := usage[key].alert(key)) is not None])
+    script.add(WRITE_USAGE, _columns(keys) | money)
+    return record_alerts(script, [alert for key in keys if (alert := usage[key].alert(key)) is not None])

@@ -50,7 +50,7 @@ from schemas.errors import (
     RetriesExhausted,
 )
 from schemas.identifiers import new_id
-from tasks.ledger.budgets import ZERO
+from tasks.ledger.budgets import ZERO, Reservation
 from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.operations import (
     Accepted,
@@ -204,7 +204,7 @@ class _Flight:
             outcome = following
         if isinstance(outcome, Answered):
             return _replayed(outcome, self.call.model)
-        return await self._ask(self._settlement(outcome.request_id), turn)
+        return await self._ask(self._settlement(outcome.request_id, held=outcome.held), turn)
 
     def _seconds_since_first_asked(self) -> float:
         """What the provider is given; time spent waiting for a turn or for a budget is not its fault."""
@@ -301,13 +301,20 @@ class _Flight:
         await self.ledger.recorder.record(settle, otherwise=lambda: settlement.unrecordable(began))
         self.ledger.flights.note_settlement()
 
-    def _settlement(self, request_id: UUID, *, claim_id: UUID | None = None, job_id: str | None = None) -> Settlement:
+    def _settlement(
+        self,
+        request_id: UUID,
+        *,
+        held: Reservation | None = None,
+        claim_id: UUID | None = None,
+        job_id: str | None = None,
+    ) -> Settlement:
         async def note_job(accepted: str) -> None:
             await self.ledger.recorder.record(Accepted(request_id, accepted))
 
         exchange = Exchange(job_id=job_id, on_accepted=note_job)
         worker = self.ledger.worker.id
-        return Settlement(self.call, self.model, self.estimate, self.key, worker, request_id, exchange, claim_id)
+        return Settlement(self.call, self.model, self.estimate, self.key, worker, request_id, exchange, claim_id, held)
 
     def _row(self, attempt: int) -> dict[str, Any]:
         """What is known of the request before it is made."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from blocks.scripts import Reply, Script
 from schemas.errors import JobEnded
 from tasks.ledger.batch import Batch
-from tasks.ledger.operations import Accepted, Reserve, Settle
+from tasks.ledger.operations import Accepted, Reserve
 
-# Every request of the batch is locked, in the order of all transactions, before the first is written.
-_LOCK = text("SELECT id FROM llm_requests WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _STORE = text("""
     UPDATE llm_requests SET provider_request_id = r.job
     FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS text[])) AS r(id, job)
@@ -27,20 +25,14 @@ _UNFINISHED = text("""
 """)
 
 
-def store_jobs(connection: Connection, batch: Batch) -> None:
-    """The ids of accepted jobs are on their requests' rows."""
+def store_jobs(script: Script, batch: Batch) -> None:
+    """The ids of accepted jobs will be on their requests' rows, which are locked."""
     accepted = [item for _, item in batch.of(Accepted)]
-    if not accepted:
-        return
-    ids = [item.request_id for item in accepted]
-    connection.execute(_LOCK, {"ids": ids + [item.row["id"] for _, item in batch.of(Settle)]})
-    connection.execute(_STORE, {"ids": ids, "jobs": [item.job_id for item in accepted]})
+    if accepted:
+        script.add(_STORE, {"ids": [item.request_id for item in accepted], "jobs": [item.job_id for item in accepted]})
 
 
-def find_unfinished(connection: Connection, reserving: Sequence[tuple[int, Reserve]]) -> dict[str, Any]:
-    """The latest job without a known end, by key, for those calls that may have one."""
+def ask_unfinished(script: Script, reserving: Sequence[tuple[int, Reserve]]) -> Reply:
+    """The latest job without a known end, of each key that may have one, is looked up."""
     keys = sorted({item.key for _, item in reserving if item.queued})
-    if not keys:
-        return {}
-    found = connection.execute(_UNFINISHED, {"keys": keys, "ended": JobEnded.__name__})
-    return {row.answer_key: row for row in found}
+    return script.add(_UNFINISHED, {"keys": keys, "ended": JobEnded.__name__}) if keys else Reply.empty()

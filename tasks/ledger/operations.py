@@ -7,7 +7,7 @@ for a run names the attempt it belongs to, and is refused once another attempt h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from schemas.calls import CostSource
 from schemas.errors import HeadraceError
-from tasks.ledger.budgets import UsageKey
+from tasks.ledger.budgets import Reservation, UsageKey
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Reserved:
-    """The row exists and its worst case is reserved: make the call now."""
+    """The row exists and its worst case is reserved: make the call now.
+
+    Attributes:
+        held: what is reserved, to be handed back when the request is settled.
+    """
 
     request_id: UUID
+    held: Reservation | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Accepted:
 class Settle:
     """The outcome of a request: onto its row, out of its reservation, into `answers`.
 
-    The row says what was reserved and where; a request that was never reserved is not settled.
+    A request that was never reserved is not settled.
 
     Attributes:
         row: columns of `llm_requests` known after the call; always the same set.
@@ -188,6 +193,7 @@ class Settle:
         bodies: what goes into `llm_bodies`: request, response and reply, deflated.
         cached: row of `web_search_cache` for a search that was answered.
         claim_id: under which the key is claimed, where that is not the row's id.
+        held: what the row holds of budgets, where that is known; it never changes.
     """
 
     row: Mapping[str, Any]
@@ -198,6 +204,7 @@ class Settle:
     bodies: tuple[bytes, bytes | None, bytes | None] | None
     cached: Mapping[str, Any] | None = None
     claim_id: UUID | None = None
+    held: Reservation | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from blocks.database import database_errors
+from blocks.scripts import Script
 from schemas.errors import DatabaseUnavailable, HeadraceError
 from tasks.ledger.alerts import BudgetAlert, announce
 from tasks.ledger.operations import BeginStep, EndStep, Operation, Outcome, Reserve, Settle
@@ -147,9 +149,9 @@ class Recorder:
         with database_errors():
             connection = await self._connect()
             try:
-                async with connection.begin():
-                    outcomes = await connection.run_sync(apply_batch, operations, alerts)
+                outcomes = await connection.run_sync(_commit_batch, operations, alerts)
             except BaseException:
+                await connection.invalidate()  # the transaction may be open, and rows locked
                 await self._disconnect()
                 raise
         announce(alerts)
@@ -158,7 +160,8 @@ class Recorder:
     async def _connect(self) -> AsyncConnection:
         """The recorder's own connection, kept, so that its statements stay prepared on it."""
         if self._connection is None:
-            self._connection = await self._engine.connect()
+            connection = await self._engine.connect()
+            self._connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
         return self._connection
 
     async def _disconnect(self) -> None:
@@ -175,6 +178,13 @@ class Recorder:
         elif owed:
             log.warning("Postgres is away: what became of %d calls or steps waits to be recorded", count)
             self._waiting.extendleft(reversed(owed))
+
+
+def _commit_batch(connection: Connection, operations: Sequence[Operation], alerts: list[BudgetAlert]) -> list[Outcome]:
+    script = Script(connection)
+    outcomes = apply_batch(script, operations, alerts)
+    script.commit()
+    return outcomes
 
 
 def _fail(batch: Sequence[_Entry], error: Exception) -> None:

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.dialects import postgresql
 
+from blocks.scripts import Reply, Script
 from schemas.tables import Base
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -50,3 +51,10 @@ def insert_rows(
     statement = _insert(table, tuple(rows[0]), suffix)
     result = connection.execute(statement, {"rows": as_records(rows)})
     return result.all() if result.returns_rows else []
+
+
+def add_rows(script: Script, table: str, rows: Sequence[Mapping[str, Any]], *, suffix: str = "") -> Reply:
+    """`rows`, which all have the same columns, will be in `table`; replies with what `suffix` says to return."""
+    if not rows:
+        return Reply.empty()
+    return script.add(_insert(table, tuple(rows[0]), suffix), {"rows": as_records(rows)})

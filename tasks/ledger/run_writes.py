@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from blocks.scripts import Reply, Script
 from schemas.errors import LeaseLost
 from tasks.ledger.batch import Batch
 from tasks.ledger.budgets import COUNTED_USD
 from tasks.ledger.operations import Accepted, Attempt, BeginRun, BeginStep, EndRun, EndStep, Settle
-from tasks.ledger.rows import as_records, insert_rows, recordset
+from tasks.ledger.rows import add_rows, as_records, recordset
 
 IF_NEW = "ON CONFLICT (id) DO NOTHING"
 
 
-def begin_runs(connection: Connection, batch: Batch) -> None:
-    """The runs that begin are on record, each with its first attempt and its budget."""
+def begin_runs(script: Script, batch: Batch) -> None:
+    """The runs that begin will be on record, each with its first attempt and its budget."""
     beginning = [item for _, item in batch.of(BeginRun)]
-    insert_rows(connection, "runs", [item.row for item in beginning], suffix=IF_NEW)
-    insert_rows(connection, "run_attempts", [item.attempt_row for item in beginning], suffix=IF_NEW)
+    add_rows(script, "runs", [item.row for item in beginning], suffix=IF_NEW)
+    add_rows(script, "run_attempts", [item.attempt_row for item in beginning], suffix=IF_NEW)
     budgets = [
         {"scope_kind": "run", "scope_id": str(item.row["id"]), "period": "total", "limit_usd": item.limit_usd}
         for item in beginning
         if item.limit_usd is not None
     ]
-    insert_rows(connection, "budgets", budgets, suffix="ON CONFLICT DO NOTHING")
+    add_rows(script, "budgets", budgets, suffix="ON CONFLICT DO NOTHING")
 
 
 # A take-over locks the run FOR UPDATE, which this lock keeps out until the batch is committed.
 _HOLDERS = text("SELECT id, attempt_id FROM runs WHERE id = ANY(:runs) ORDER BY id FOR KEY SHARE")
 
 
-def refuse_the_superseded(connection: Connection, batch: Batch) -> None:
-    """Operations of attempts whose run was taken over are refused; no other run changes hands from now on."""
-    attempts: dict[int, Attempt] = {}
-    for place, item in enumerate(batch.operations):
-        if not isinstance(item, Accepted | Settle) and item.attempt is not None:  # money is recorded for anybody
-            attempts[place] = item.attempt
-    if not attempts:
-        return
-    runs = sorted({attempt.run_id for attempt in attempts.values()})
-    holding = {Attempt(row.id, row.attempt_id) for row in connection.execute(_HOLDERS, {"runs": runs})}
-    for place, attempt in attempts.items():
+def ask_holders(script: Script, batch: Batch) -> Reply:
+    """Which attempt holds each run of the batch is read; no run changes hands from now on."""
+    runs = sorted({attempt.run_id for attempt in _attempts(batch).values()})
+    return script.add(_HOLDERS, {"runs": runs}) if runs else Reply.empty()
+
+
+def refuse_the_superseded(batch: Batch, holders: Reply) -> None:
+    """Operations of attempts whose run was taken over are refused."""
+    holding = {Attempt(row.id, row.attempt_id) for row in holders.rows}
+    for place, attempt in _attempts(batch).items():
         if attempt not in holding:
             batch.refused.add(place)
             batch.outcomes[place] = LeaseLost(
                 "another attempt has taken this run over; its record is the one that counts"
             )
+
+
+def _attempts(batch: Batch) -> dict[int, Attempt]:
+    """Whose each operation is, by place; money is recorded for anybody."""
+    return {
+        place: item.attempt
+        for place, item in enumerate(batch.operations)
+        if not isinstance(item, Accepted | Settle) and item.attempt is not None
+    }
 
 
 _STEP_COLUMNS = ("id", "run_id", "name", "version", "ordinal", "key", "attempts", "model", "prompt_hash")
@@ -57,11 +66,11 @@ _BEGIN_STEPS = text(f"""
 """)
 
 
-def begin_steps(connection: Connection, batch: Batch) -> None:
+def begin_steps(script: Script, batch: Batch) -> None:
     """The steps that begin are on record; one that is finished stays so."""
     rows = {item.row["id"]: item.row for _, item in batch.of(BeginStep)}
     if rows:
-        connection.execute(_BEGIN_STEPS, {"rows": as_records(rows.values())})
+        script.add(_BEGIN_STEPS, {"rows": as_records(rows.values())})
 
 
 _END_COLUMNS = ("id", "status", "output", "error")
@@ -71,11 +80,11 @@ _END_STEPS = text(f"""
 """)
 
 
-def end_steps(connection: Connection, batch: Batch) -> None:
+def end_steps(script: Script, batch: Batch) -> None:
     """The steps that end have their output or error; of two ends of one step the later counts."""
     rows = {item.row["id"]: item.row for _, item in batch.of(EndStep)}
     if rows:
-        connection.execute(_END_STEPS, {"rows": as_records(rows.values())})
+        script.add(_END_STEPS, {"rows": as_records(rows.values())})
 
 
 _RUN_COLUMNS = ("id", "status", "result", "error")
@@ -92,9 +101,9 @@ _END_ATTEMPTS = text("""
 """)
 
 
-def end_runs(connection: Connection, batch: Batch) -> None:
+def end_runs(script: Script, batch: Batch) -> None:
     """The runs that end have their outcome and cost; the cost is NULL where a call's is not known."""
     ending = [item for _, item in batch.of(EndRun)]
     if ending:
-        connection.execute(_END_RUNS, {"rows": as_records([item.row for item in ending])})
-        connection.execute(_END_ATTEMPTS, {"attempts": [item.attempt.id for item in ending]})
+        script.add(_END_RUNS, {"rows": as_records([item.row for item in ending])})
+        script.add(_END_ATTEMPTS, {"attempts": [item.attempt.id for item in ending]})

@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from blocks.scripts import Script
 from schemas.calls import ModelInfo, ProviderReply, SearchCall
 from schemas.canonical import content_key, postgres_json, postgres_text
 from schemas.settings import Settings
@@ -92,19 +93,19 @@ def cache_row(call: SearchCall, key: str, request_id: UUID, reply: ProviderReply
     }
 
 
-def stale_searches(connection: Connection, keys: Sequence[str], states: Mapping[str, Any]) -> set[str]:
+def stale_searches(script: Script, keys: Sequence[str], states: Mapping[str, Any]) -> set[str]:
     """Those of `keys` that are answered, with an answer that the cache no longer vouches for."""
     answered = sorted({key for key in keys if key in states and states[key].status == "answered"})
     if not answered:
         return set()
-    fresh = {(row.cache_key, row.request_id) for row in connection.execute(_FRESH, {"keys": answered})}
+    fresh = {(row.cache_key, row.request_id) for row in script.add(_FRESH, {"keys": answered}).rows}
     return {key for key in answered if (key, states[key].request_id) not in fresh}
 
 
-def write_search_cache(connection: Connection, batch: Batch) -> None:
-    """What was found is in the cache, and what was used of it counted; the last rows a batch locks of calls."""
+def write_search_cache(script: Script, batch: Batch) -> None:
+    """What was found will be in the cache, and what was used of it counted; the last rows a batch locks of calls."""
     if batch.searched:
-        connection.execute(_STORE, {"rows": as_records(batch.searched)})
+        script.add(_STORE, {"rows": as_records(batch.searched)})
     if batch.search_hits:
         keys = sorted(batch.search_hits)
-        connection.execute(_COUNT_HITS, {"keys": keys, "times": [batch.search_hits[key] for key in keys]})
+        script.add(_COUNT_HITS, {"keys": keys, "times": [batch.search_hits[key] for key in keys]})

@@ -30,7 +30,7 @@ from schemas.calls import (
 )
 from schemas.canonical import postgres_json, postgres_text
 from schemas.errors import HeadraceError, ProviderTimeout
-from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, ZERO
+from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, ZERO, Reservation
 from tasks.ledger.operations import Settle
 
 HTTP_OK = 200
@@ -69,6 +69,7 @@ class Settlement:
     request_id: UUID
     exchange: Exchange
     claim_id: UUID | None = None
+    held: Reservation | None = None
 
     def success(self, reply: ProviderReply, began: float) -> Settle:
         """The call was answered; where its price is unknown the budget keeps the worst case as spent."""
@@ -150,6 +151,7 @@ class Settlement:
             answers=reply is not None,
             bodies=self._bodies(reply) if keep_bodies else None,
             claim_id=self.claim_id,
+            held=self.held,
         )
 
     def _cost(self, reply: ProviderReply) -> tuple[Decimal | None, CostSource]:

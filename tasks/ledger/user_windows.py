@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
+
+from blocks.scripts import Reply, Script
 
 WINDOW = timedelta(seconds=60)
 
@@ -50,7 +52,8 @@ _MAKE = text("""
 """)
 _WRITE = text("""
     UPDATE rate_windows SET admitted =
-        ARRAY(SELECT moment FROM unnest(admitted) AS moment WHERE moment > changed.now - :window ORDER BY moment)
+        ARRAY(SELECT moment FROM unnest(admitted) AS moment
+              WHERE moment > changed.now - CAST(:window AS interval) ORDER BY moment)
         || array_fill(changed.now, ARRAY[changed.added])
     FROM unnest(CAST(:users AS text[]), CAST(:moments AS timestamptz[]), CAST(:added AS int[]))
         AS changed(user_id, now, added)
@@ -58,20 +61,21 @@ _WRITE = text("""
 """)
 
 
-def lock_windows(connection: Connection, users: Collection[str]) -> dict[str, UserWindow]:
-    """The rows of `users`, made where missing and locked in a fixed order until the transaction ends."""
-    if not users:
-        return {}
-    ordered = {"users": sorted(users)}
-    found = connection.execute(_LOCK, ordered).all()
-    if len(found) < len(users):
-        connection.execute(_MAKE, ordered)
-        found = connection.execute(_LOCK, ordered).all()
-    return {row.user_id: UserWindow(row.admitted, row.now) for row in found}
+def ask_windows(script: Script, users: Collection[str]) -> Reply:
+    """Those rows of `users` that exist are locked, in a fixed order, until the transaction ends."""
+    return script.add(_LOCK, {"users": sorted(users)}) if users else Reply.empty()
 
 
-def write_windows(connection: Connection, windows: Mapping[str, UserWindow]) -> None:
-    """What was added to `windows` is on their rows, which the caller has locked."""
+def windows_of(script: Script, reply: Reply, users: Collection[str]) -> dict[str, UserWindow]:
+    """The rows of `users`, all locked: as `ask_windows` found them, or made now."""
+    if len(reply.rows) < len(users):
+        script.add(_MAKE, {"users": sorted(users)})
+        reply = ask_windows(script, users)
+    return {row.user_id: UserWindow(row.admitted, row.now) for row in reply.rows}
+
+
+def write_windows(script: Script, windows: Mapping[str, UserWindow]) -> None:
+    """What was added to `windows` will be on their rows, which the caller has locked."""
     changed = {user: window for user, window in windows.items() if window.added}
     if changed:
         columns = {
@@ -80,4 +84,4 @@ def write_windows(connection: Connection, windows: Mapping[str, UserWindow]) -> 
             "added": [window.added for window in changed.values()],
             "window": WINDOW,
         }
-        connection.execute(_WRITE, columns)
+        script.add(_WRITE, columns)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blocks.database import database_errors
 from blocks.processes import ProcessIdentity, is_dead, this_process
+from blocks.scripts import Script
 from schemas.errors import DatabaseUnavailable
 from schemas.identifiers import new_id
 from tasks.ledger.alerts import BudgetAlert, announce
@@ -152,17 +153,19 @@ def give_up_abandoned(connection: Connection, me: UUID, alerts: list[BudgetAlert
     Args:
         alerts: takes what is to be announced once the transaction is committed.
     """
-    found = connection.execute(_ABANDONED, {"me": me}).all()
+    script = Script(connection)
+    found = script.add(_ABANDONED, {"me": me}).rows
     held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found}
     if held:
         # Budget rows first, then requests: the order of every transaction of the ledger.
-        usage = lock_usage(connection, {key for reservation in held.values() for key in reservation.keys}, {})
-        given_up = connection.execute(_GIVE_UP, {"ids": list(held)}).scalars().all()
-        held = {request_id: held[request_id] for request_id in given_up}
+        usage = lock_usage(script, {key for reservation in held.values() for key in reservation.keys}, {})
+        given_up = script.add(_GIVE_UP, {"ids": list(held)}).rows
+        held = {row.id: held[row.id] for row in given_up}
         for reservation in held.values():
             reservation.settle("reserved", None, usage)
-        reached = write_usage(connection, usage)
+        reached = write_usage(script, usage)
         if alerts is not None:
             alerts.extend(reached)
-    connection.execute(_FREE_CLAIMS, {"me": me})
+    script.add(_FREE_CLAIMS, {"me": me})
+    script.send()
     return len(held)

@@ -15,7 +15,7 @@ from blocks.providers import prices
 from schemas.calls import ChatParameters
 from schemas.errors import BadInput, BudgetExceeded, ConfigurationError
 from schemas.settings import Settings
-from tasks.ledger.budgets import ALL_TIME, Reservation, Usage, UsageKey, period_start, usage_keys
+from tasks.ledger.budgets import ALL_TIME, Reservation, Usage, UsageKey, period_start, present, usage_keys
 from tasks.ledger.calls import complete, estimate_cost
 from tasks.ledger.limits import list_budgets, parse_amount, set_budgets
 from tasks.ledger.runs import RunRequest, open_run
@@ -380,7 +380,7 @@ async def test_a_time_zone_that_does_not_exist_is_refused_when_the_ledger_opens(
 
 def test_a_project_a_user_and_a_run_are_counted_always_other_periods_where_they_have_a_limit() -> None:
     scopes = [("project", "p"), ("user", "u"), ("run", "r")]
-    counted = [key[:3] for key in usage_keys(scopes, "UTC", [])]
+    counted = [key[:3] for key in usage_keys(scopes, "UTC", [], present())]
     assert counted == [
         ("project", "p", "day"),
         ("project", "p", "month"),
@@ -389,7 +389,7 @@ def test_a_project_a_user_and_a_run_are_counted_always_other_periods_where_they_
         ("user", "u", "month"),
     ]
     limits = [("project", "p", "total"), ("project", "q", "day")]
-    assert {key[:3] for key in usage_keys(scopes, "UTC", limits)} == {*counted, *limits[:1]}
+    assert {key[:3] for key in usage_keys(scopes, "UTC", limits, present())} == {*counted, *limits[:1]}
 
 
 Clock = Callable[[datetime], None]

@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from blocks import scripts
 from schemas.errors import DatabaseUnavailable, LeaseLost
 from schemas.identifiers import new_id
 from tasks.ledger.calls import complete
@@ -213,6 +215,20 @@ async def test_an_answer_whose_commit_was_not_heard_of_is_not_counted_twice(
     await call
     assert [(f"{row.reserved_usd:f}", f"{row.spent_usd:.2f}") for row in look(MONEY)] == [("0.0000000000", "0.25")]
     assert look("SELECT status FROM answers") == [("answered",)]
+
+
+async def test_a_pooler_that_forgets_prepared_statements_costs_no_answer(
+    ledger: Ledger, provider: ScriptedProvider, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "_poolers", set())
+    await complete("Why?", model="gpt-4o-mini")
+    assert ledger.recorder._connection is not None
+    await ledger.recorder._connection.execute(text("DEALLOCATE ALL"))  # as a session that never knew them
+    await complete("How?", model="gpt-4o-mini")
+    await complete("When?", model="gpt-4o-mini")
+    assert provider.paid == 3
+    assert look("SELECT status, count(*) FROM llm_requests GROUP BY 1") == [("succeeded", 3)]
+    assert look("SELECT count(*) FROM budget_usage WHERE reserved_usd <> 0") == [(0,)]
 
 
 async def test_what_belongs_to_an_attempt_without_its_run_is_refused_in_the_midst_of_others(

@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from blocks.scripts import Script
+from schemas.errors import LeaseLost
 from schemas.identifiers import new_id
 from tasks.ledger.operations import (
     Accepted,
@@ -20,6 +22,7 @@ from tasks.ledger.operations import (
     ClaimedElsewhere,
     EndRun,
     EndStep,
+    NoRoom,
     Operation,
     Outcome,
     Reserve,
@@ -111,7 +114,10 @@ def end(attempt: Attempt, step_id: UUID, status: str, output: Any = None) -> End
 def apply(database: Engine, *operations: Operation) -> list[Outcome]:
     """The operations are committed, as one batch."""
     with database.begin() as connection:
-        return apply_batch(connection, operations)
+        script = Script(connection)
+        outcomes = apply_batch(script, operations)
+        script.send()
+    return outcomes
 
 
 def state(look: Look) -> dict[str, Sequence[Any]]:
@@ -140,15 +146,33 @@ def test_a_settlement_applied_twice_is_one_settlement(database: Engine, look: Lo
     assert state(look) == before
 
 
-def test_a_key_released_and_claimed_anew_in_one_batch_keeps_its_new_claim(database: Engine, look: Look) -> None:
+def test_a_key_released_in_a_batch_is_claimed_anew_in_the_next(database: Engine, look: Look) -> None:
     first, second = reserve("a"), reserve("a")
     apply(database, first)
     batch = (settle(first, "0", status="failed"), second)
+    assert apply(database, *batch) == [None, ClaimedElsewhere(abandoned=False)]
+    assert look(DAY) == [(0, 0)]
     assert apply(database, *batch) == [None, Reserved(second.row["id"])]
     before = state(look)
     assert look(DAY) == [(1, 0)]
     assert apply(database, *batch) == [None, Reserved(second.row["id"])]
     assert state(look) == before
+
+
+def test_a_call_without_room_leaves_its_key_to_others(database: Engine, look: Look) -> None:
+    look("INSERT INTO budgets (scope_kind, scope_id, period, limit_usd) VALUES ('project', 'default', 'day', 1)")
+    large, small = reserve("a", "2"), reserve("a", "1")
+    (outcome,) = apply(database, large)
+    assert isinstance(outcome, NoRoom)
+    assert look("SELECT * FROM answers") == []
+    assert apply(database, small) == [Reserved(small.row["id"])]
+
+
+def test_a_superseded_call_leaves_its_key_to_others(database: Engine, look: Look) -> None:
+    (outcome,) = apply(database, reserve("a", attempt=Attempt(new_id(), new_id())))
+    assert isinstance(outcome, LeaseLost)
+    assert look("SELECT * FROM answers") == []
+    assert look("SELECT * FROM llm_requests") == []
 
 
 def test_a_reservation_given_up_before_it_is_applied_again_is_counted_once(database: Engine, look: Look) -> None:
@@ -226,7 +250,9 @@ def test_a_key_claimed_by_another_transaction_in_the_same_moment_is_theirs(datab
     ours, theirs = reserve("a"), reserve("a", project="another")
     outcomes: list[Outcome] = []
     with database.begin() as connection:
-        apply_batch(connection, [theirs])  # not committed: we see no claim
+        script = Script(connection)
+        apply_batch(script, [theirs])
+        script.send()  # not committed: we see no claim
         thread = threading.Thread(target=lambda: outcomes.extend(apply(database, ours)))
         thread.start()
         waiting = text("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted")

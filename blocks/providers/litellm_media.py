@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -12,7 +14,7 @@ from blocks.named_models import read_secret
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import unreadable
 from blocks.providers.image_files import ImageSource, before_reading, read_images
-from blocks.providers.litellm_client import LiteLLMClient
+from blocks.providers.litellm_client import LiteLLMClient, address_variable
 from blocks.providers.openai_images import read_image_usage
 from blocks.providers.rankings import SaidRank, ranked
 from schemas.calls import ImageCall, ProviderReply, RerankCall, Usage
@@ -33,6 +35,8 @@ ECHOES_DOCUMENTS = frozenset({"jina_ai"})
 """Providers that send the documents back where they are not told to leave it."""
 LOGS_NOTHING = frozenset({"together_ai"})
 """Providers whose request LiteLLM does not show; what is recorded is what LiteLLM was given."""
+FORGETS_ADDRESS = frozenset({"openrouter"})
+"""Providers whose address LiteLLM takes from the environment for chat, and not for images."""
 MOST_UNITS = 1_000_000
 
 
@@ -42,6 +46,9 @@ async def images_by_litellm(
     """The images for `call`; errors as in `LiteLLMClient.chat` and `image_files.read_images`."""
     arguments: dict[str, Any] = {"prompt": call.prompt, "n": call.n, "size": call.size, "quality": call.quality}
     given = {name: value for name, value in arguments.items() if value is not None}
+    provider = client.named.provider
+    if provider in FORGETS_ADDRESS and client.named.api_base is None and (variable := address_variable(provider)):
+        given["api_base"] = os.environ[variable]
     answer = await _asked(client, "aimage_generation", given, exchange, timeout_seconds)
     try:
         sources = [ImageSource(image.b64_json, image.url, image.revised_prompt) for image in answer.data or ()]
@@ -104,10 +111,18 @@ def _reply(client: LiteLLMClient, answer: Any, exchange: Exchange, *, usage: Usa
     return ProviderReply(
         model=client.named.model.partition("/")[2],
         usage=usage,
+        provider_cost_usd=_told_cost(answer),
         provider_request_id=answer_id if isinstance(answer_id, str) else None,
         request_bytes=exchange.request_bytes or b"",
         response_bytes=exchange.response_bytes,
     )
+
+
+def _told_cost(answer: Any) -> Decimal | None:
+    """What OpenRouter says an image cost (`usage.cost`), which LiteLLM hands on as if it were a header."""
+    headers = (getattr(answer, "_hidden_params", None) or {}).get("additional_headers") or {}
+    told = headers.get("llm_provider-x-litellm-response-cost")
+    return Decimal(repr(told)) if isinstance(told, float) else None
 
 
 def _image_usage(answer: Any) -> Usage | None:

@@ -29,6 +29,7 @@ from tests.wire.conftest import LeadTo
 from tests.wire.gemini_images import GeminiImages
 from tests.wire.jina_rerank import Jina
 from tests.wire.openai_images import OpenAIImages, Picture, png, usage
+from tests.wire.openrouter_images import OpenRouterImages
 from tests.wire.server import WireServer
 
 SECRET = "the secret recipe of the mill"
@@ -128,6 +129,17 @@ async def test_gemini_makes_an_image_or_refuses_to(lead_to: LeadTo, database: En
     with database.connect() as connection:
         rows = connection.execute(text("SELECT status, cost_usd FROM llm_requests ORDER BY id")).all()
     assert [tuple(row) for row in rows] == [("succeeded", made.cost_usd), ("failed", 0)]
+
+
+@pytest.mark.usefixtures("_ledger")
+async def test_openrouter_says_what_an_image_cost(lead_to: LeadTo) -> None:
+    async with OpenRouterImages(Picture(files=(png(4),))) as server:
+        lead_to(server)
+        made = await generate_image("a mill", model=server.model, size="1536x1024")
+    assert server.refused == []
+    assert server.asked[0].body["image_config"] == {"aspect_ratio": "3:2"}
+    assert [image.data for image in made.images] == [png(4)]
+    assert (made.cost_usd, made.cost_source) == (Decimal("0.0387243"), "provider")
 
 
 @pytest.mark.usefixtures("_ledger")

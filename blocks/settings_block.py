@@ -28,6 +28,8 @@ class HeadraceSettings(Block):
     models: str = Field("", description="File of named models; a path on the worker's machine")
     local_model: str = Field("", description="GGUF file to serve as the local model; a path on the worker's machine")
     local_context: int | None = Field(None, ge=2048, description="Context window of the local model, in tokens")
+    image_model: str = Field("", description="Model that makes images")
+    rerank_model: str = Field("", description="Model that reranks documents")
     search_provider: str = Field(
         "", description="Where research looks things up: corpus, zai, tavily, … (its key goes under provider keys)"
     )

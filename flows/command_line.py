@@ -23,6 +23,7 @@ from flows.command_options import AtLeastOne, Bare, Fresh, Json
 from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
+from flows.media_commands import estimate, image, rerank
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ app.command(costs)
 app.command("flows.web_commands:web", name="web")
 app.command(generate_insight)
 app.command(feedback)
+app.command(image)
+app.command(rerank)
+app.command(estimate)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

@@ -139,6 +139,9 @@ def _models(settings: Settings) -> dict[str, list[str]]:
     models: dict[str, list[str]] = {}
     for role in ROLES:
         models.setdefault(settings.model_for(role), []).append(role)
+    for use, name in (("image", settings.image_model), ("rerank", settings.rerank_model)):
+        if name:
+            models.setdefault(name, []).append(use)
     return models
 
 

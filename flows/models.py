@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from blocks.embedded.presence import missing_weights
+from blocks.providers import image_prices, rerank_prices
 from blocks.providers.endpoints import LOCAL_MODELS
 from blocks.providers.prices import price_per_million
 from blocks.providers.registry import Providers
 from blocks.settings import get_settings
 from flows.presentation import console, money, table, write_json
 from schemas.calls import ModelInfo
+from schemas.errors import ConfigurationError
 from schemas.named_models import CallLimits, TokenPrice
 from schemas.rate_limits import effective_limits
 from schemas.settings import ModelRole, Settings
@@ -24,6 +28,7 @@ TABLE_WIDTH = 180
 """Columns from which on a table has room for what there is to say."""
 PRICE_COLUMN = "USD per million, in / out"
 COLUMNS = ("model", "stands for", "default of", "price", "window / answer", "limits", "fallback")
+Role = ModelRole | Literal["image", "rerank"]
 SECONDS = 3.0
 """How long a provider is given to answer that it is there."""
 
@@ -34,7 +39,8 @@ class ModelLine(BaseModel):
     Attributes:
         name: as it is called; `model` is the LiteLLM name that it stands for.
         roles: the steps it is the default of.
-        price: USD per million tokens; None where it is not known.
+        price: USD per million tokens; None where it is not known, or tokens are not what is billed.
+        price_per_image, price_per_query: USD, of models that are billed so.
         limits: what holds for its calls, by its own table and else by the settings.
         trouble: why it cannot be called; None when it can.
     """
@@ -45,8 +51,10 @@ class ModelLine(BaseModel):
     model: str
     provider: str
     place: str
-    roles: list[ModelRole]
+    roles: list[Role]
     price: TokenPrice | None
+    price_per_image: Decimal | None
+    price_per_query: Decimal | None
     context_window: int | None
     max_output_tokens: int | None
     limits: CallLimits
@@ -70,22 +78,27 @@ async def list_models() -> list[ModelLine]:
         return list(await asyncio.gather(*(_line(providers, settings, name, roles) for name in unique)))
 
 
-def _roles(settings: Settings) -> dict[str, list[ModelRole]]:
-    """The models in use with the roles they play."""
-    models: dict[str, list[ModelRole]] = {}
+def _roles(settings: Settings) -> dict[str, list[Role]]:
+    """The models in use with the roles they play; those for images and rankings where they are set."""
+    models: dict[str, list[Role]] = {}
     for role in ROLES:
         models.setdefault(settings.model_for(role), []).append(role)
+    if settings.image_model:
+        models.setdefault(settings.image_model, []).append("image")
+    if settings.rerank_model:
+        models.setdefault(settings.rerank_model, []).append("rerank")
     return models
 
 
-async def _line(
-    providers: Providers, settings: Settings, name: str, roles: Mapping[str, Sequence[ModelRole]]
-) -> ModelLine:
+async def _line(providers: Providers, settings: Settings, name: str, roles: Mapping[str, Sequence[Role]]) -> ModelLine:
     known = providers.table_of(name)
     if known.local:
         trouble = _local_trouble(known, settings)
     else:
         trouble = await providers.reachable(name, timeout_seconds=SECONDS)
+    trouble = _unfit(providers, name, roles.get(name, [])) or trouble
+    image, ranking = image_prices.listed_price(known), rerank_prices.listed_price(known)
+    by_token = (price for price in (price_per_million(known), image, ranking) if isinstance(price, TokenPrice))
     window = settings.local_context if known.litellm_model == "local/chat" else None
     return ModelLine(
         name=name,
@@ -93,7 +106,9 @@ async def _line(
         provider=known.provider,
         place=known.identity,
         roles=list(roles.get(name, [])),
-        price=price_per_million(known),
+        price=next(by_token, None),
+        price_per_image=image if isinstance(image, Decimal) else None,
+        price_per_query=ranking if isinstance(ranking, Decimal) else None,
         context_window=known.context_window or window,
         max_output_tokens=known.max_output_tokens,
         limits=CallLimits(**effective_limits(known, settings).model_dump()),
@@ -101,6 +116,17 @@ async def _line(
         reachable=trouble is None,
         trouble=trouble,
     )
+
+
+def _unfit(providers: Providers, name: str, roles: Sequence[Role]) -> str | None:
+    """Why the model cannot do what a setting has it for; None where it can."""
+    try:
+        for role in roles:
+            if role in ("image", "rerank"):
+                providers.require(role, name)
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def _local_trouble(known: ModelInfo, settings: Settings) -> str | None:
@@ -163,7 +189,7 @@ def _cells(line: ModelLine) -> dict[str, str]:
         line.name,
         line.model if line.model != line.name else "",
         ", ".join(line.roles),
-        _price(line.price),
+        _price(line),
         _tokens(line.context_window, line.max_output_tokens),
         _limits(line.limits),
         " → ".join(line.fallback),
@@ -171,10 +197,12 @@ def _cells(line: ModelLine) -> dict[str, str]:
     return dict(zip(COLUMNS, shown, strict=True))
 
 
-def _price(price: TokenPrice | None) -> str:
-    """Input and output, and cached input where it has a price of its own."""
+def _price(line: ModelLine) -> str:
+    """Input and output, and cached input where it has a price of its own; or of what else is billed."""
+    price = line.price
     if price is None:
-        return "unknown"
+        each = {"an image": line.price_per_image, "a query": line.price_per_query}
+        return ", ".join(f"{money(usd)} {what}" for what, usd in each.items() if usd is not None) or "unknown"
     if price.input == price.output == 0:
         return "free"
     cached = price.cached_input

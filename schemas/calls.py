@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ RequestStatus = Literal["reserved", "succeeded", "failed", "unknown", "replayed"
 Recency = Literal["day", "week", "month", "year"]
 
 MOST_RESULTS = 50
+MOST_IMAGES = 10
+MOST_DOCUMENTS = 1000
 
 
 class Message(BaseModel):
@@ -86,6 +89,82 @@ class SearchCall(BaseModel):
     recency: Recency | None = None
 
 
+class ImageCall(BaseModel):
+    """One request for images as asked of a provider.
+
+    Attributes:
+        size: `WIDTHxHEIGHT` in pixels, or `auto`; None leaves it to the provider.
+        quality: in the provider's words (`low`, `medium`, `high`; `standard`, `hd`); None leaves it to the provider.
+        n: how many images.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    prompt: str
+    size: str | None = Field(None, pattern=r"^(auto|[1-9][0-9]{1,4}x[1-9][0-9]{1,4})$")
+    quality: str | None = Field(None, pattern=r"^[a-z0-9_-]{1,32}$")
+    n: int = Field(1, ge=1, le=MOST_IMAGES)
+
+
+class RerankCall(BaseModel):
+    """Documents to be put in the order of their relevance to a query.
+
+    Attributes:
+        top_n: only so many, the most relevant ones; None for all.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    query: str
+    documents: tuple[str, ...] = Field(min_length=1, max_length=MOST_DOCUMENTS)
+    top_n: int | None = Field(None, ge=1)
+
+    @property
+    def wanted(self) -> int:
+        """How many documents the answer ranks."""
+        return min(self.top_n or len(self.documents), len(self.documents))
+
+
+ProviderCall = ChatCall | EmbeddingCall | SearchCall | ImageCall | RerankCall
+
+
+class GeneratedImage(BaseModel):
+    """One image as a provider answered it.
+
+    Attributes:
+        base64: the bytes of the file; `data` has them decoded.
+        media_type: what the file is by its first bytes (`image/png`).
+        revised_prompt: what the provider made of the prompt; None where it does not say.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    base64: str
+    media_type: str
+    revised_prompt: str | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The file."""
+        return b64decode(self.base64)
+
+
+class RankedDocument(BaseModel):
+    """One document of a ranking.
+
+    Attributes:
+        index: its place among the documents asked about, from 0.
+        relevance_score: the higher the more relevant; scales differ from model to model.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    relevance_score: float
+
+
 class WebResult(BaseModel):
     """One page that a search found.
 
@@ -105,7 +184,10 @@ class WebResult(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens of one call: input includes what was read from or written to the provider's cache, output reasoning."""
+    """Tokens of one call: input includes what was read from or written to the provider's cache, output reasoning.
+
+    `output_text_tokens` are the part of the output that is text where the answer is an image.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -114,6 +196,7 @@ class Usage(BaseModel):
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    output_text_tokens: int = 0
 
 
 class ProviderReply(BaseModel):
@@ -123,10 +206,13 @@ class ProviderReply(BaseModel):
         text: the answer's text (chat), else the empty string.
         vectors: one vector per text (embedding), else None.
         results: the pages found, best first (search), else None.
+        images: the images made (image), else None.
+        ranking: the documents, most relevant first (rerank), else None.
         model: the model that answered, as the provider names it.
         usage: as the provider counted it; None where it did not say.
         provider_cost_usd: what the provider says the call cost, if it says so.
         billed_seconds: how long the provider worked, where it bills by time; None where it did not say.
+        search_units: how many the provider billed, where it bills rankings by them; None where it did not say.
         request_bytes / response_bytes: the exact bodies, without any credential.
     """
 
@@ -135,11 +221,14 @@ class ProviderReply(BaseModel):
     text: str = ""
     vectors: tuple[tuple[float, ...], ...] | None = None
     results: tuple[WebResult, ...] | None = None
+    images: tuple[GeneratedImage, ...] | None = None
+    ranking: tuple[RankedDocument, ...] | None = None
     model: str
     finish_reason: str | None = None
     usage: Usage | None = None
     provider_cost_usd: Decimal | None = None
     billed_seconds: Decimal | None = None
+    search_units: int | None = None
     provider_request_id: str | None = None
     request_bytes: bytes
     response_bytes: bytes
@@ -161,6 +250,7 @@ class ModelInfo(BaseModel):
         stands_for: LiteLLM name of a named model; None where `model` is one itself.
         key_variable: holds the key of a named model that has one of its own.
         price: in place of what the price table or the provider says.
+        price_per_image, price_per_query: USD, likewise, of images and rankings.
         fallback: models to ask instead, in order, where another one can help.
     """
 
@@ -180,6 +270,8 @@ class ModelInfo(BaseModel):
     stands_for: str | None = None
     key_variable: str | None = None
     price: TokenPrice | None = None
+    price_per_image: Decimal | None = None
+    price_per_query: Decimal | None = None
     limits: CallLimits = CallLimits()
     fallback: tuple[str, ...] = ()
 
@@ -187,6 +279,11 @@ class ModelInfo(BaseModel):
     def litellm_model(self) -> str:
         """The LiteLLM name of what is asked."""
         return self.stands_for or self.model
+
+    @property
+    def has_own_price(self) -> bool:
+        """True where the table of a named model says what calls cost, whatever the provider says."""
+        return any(said is not None for said in (self.price, self.price_per_image, self.price_per_query))
 
     def time_usd(self, seconds: Decimal | None = None) -> Decimal | None:
         """What so many seconds cost, the most it can be where they are not known; None when not billed by time."""

@@ -45,7 +45,7 @@ FORMER_VARIABLES: Mapping[str, str] = {
     "MAX_OUTPUT_TOKENS": _SAMPLING,
     "REQUEST_TIMEOUT": "use HEADRACE_CALL_TIMEOUT_SECONDS",
     "MAX_RETRIES": "use HEADRACE_RETRY_ATTEMPTS, one more: it counts the first attempt as well",
-    "IMAGE_MODEL": "name the model in the call",
+    "IMAGE_MODEL": "use HEADRACE_IMAGE_MODEL",
     "ENABLE_WEB_SEARCH": "use HEADRACE_SEARCH_PROVIDER",
     "LLM_CACHE_ENABLED": f"{_ANSWERS} or --fresh",
     "LLM_CACHE_DIR": _ANSWERS,

@@ -11,6 +11,10 @@ A TOML file with one table for each name::
     max_output_tokens = 16384
     limits = { requests_per_minute = 500, tokens_per_minute = 200000, parallel_calls = 8 }
     fallback = ["careful", "anthropic/claude-3-haiku-20240307"]
+
+    [models.picture]
+    model = "openai/flux"
+    price_per_image = 0.04                       # USD; of a model that reranks, price_per_query
 """
 
 from __future__ import annotations
@@ -63,6 +67,7 @@ class NamedModel(BaseModel):
         api_base: where the provider is asked instead of at its usual address.
         api_key_env: environment variable with the key.
         price: takes the place of the price table and of what the provider says a call cost.
+        price_per_image, price_per_query: USD, likewise, of a model that makes images and of one that reranks.
         fallback: who is asked instead, in order, where another model can help.
     """
 
@@ -72,6 +77,8 @@ class NamedModel(BaseModel):
     api_base: Text | None = None
     api_key_env: Text | None = None
     price: TokenPrice | None = None
+    price_per_image: Price | None = None
+    price_per_query: Price | None = None
     context_window: Tokens | None = None
     max_output_tokens: Tokens | None = None
     limits: CallLimits = CallLimits()

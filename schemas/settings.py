@@ -56,6 +56,9 @@ class Settings(RunPodSettings):
     review_model: str | None = None
     judge_model: str | None = None
     embedding_model: str | None = None
+    image_model: str | None = None
+    """Makes images; `gpt-image-2` where an OpenAI key is set and this is not."""
+    rerank_model: str | None = None
     models: Path | None = None
     """A TOML file of named models; `headrace-models.toml` in the working folder when not set."""
     local_model: Path | None = None

@@ -99,7 +99,7 @@ class LiteLLMClient:
         arguments = {"messages": messages(call), "max_tokens": call.parameters.max_tokens, **sampling(call.parameters)}
         if call.output_schema is not None:
             arguments["response_format"] = response_format(call.output_name, call.output_schema, strict=True)
-        answer = await self._call("acompletion", arguments, exchange, timeout_seconds)
+        answer = await self.attempt("acompletion", arguments, exchange, timeout_seconds)
         try:
             choice = answer.choices[0]
             exchange.reply = ProviderReply(
@@ -117,7 +117,7 @@ class LiteLLMClient:
         arguments: dict[str, Any] = {"input": list(call.texts)}
         if call.dimensions is not None:
             arguments["dimensions"] = call.dimensions
-        answer = await self._call("aembedding", arguments, exchange, timeout_seconds)
+        answer = await self.attempt("aembedding", arguments, exchange, timeout_seconds)
         try:
             vectors = tuple(tuple(map(float, row["embedding"])) for row in answer.data)
         except (TypeError, KeyError, ValueError) as error:
@@ -148,8 +148,8 @@ class LiteLLMClient:
         variable = f"[models.{self.model}]" if named.api_base else address_variable(provider)
         return Origin(self.model, place_of_named(named), named.api_key_env or key_variable(provider), variable)
 
-    async def _call(self, name: str, arguments: dict[str, Any], exchange: Exchange, timeout_seconds: float) -> Any:
-        """One attempt by LiteLLM; what went over the wire is in `exchange`."""
+    async def attempt(self, name: str, arguments: dict[str, Any], exchange: Exchange, timeout_seconds: float) -> Any:
+        """LiteLLM's answer to one attempt at its function `name`; what went over the wire is in `exchange`."""
         function, own = getattr(self.litellm, name), self._own_address()
         token = _ONE_ATTEMPT.set(True)
         try:

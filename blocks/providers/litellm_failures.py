@@ -85,6 +85,7 @@ def _network(chain: list[BaseException], origin: Origin) -> HeadraceError | None
 
 def _answered(chain: list[BaseException], exchange: Exchange, origin: Origin) -> HeadraceError | None:
     """Failures the provider answered with a status and a body."""
+    import httpx
     import openai
     from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
@@ -98,6 +99,10 @@ def _answered(chain: list[BaseException], exchange: Exchange, origin: Origin) ->
     for link in chain:
         if isinstance(link, BaseLLMException) and not link.status_code_is_synthesized and link.headers is not None:
             return _from_answer(link.status_code, link.headers, link.message.encode(), exchange, origin)
+    for link in chain:
+        if isinstance(link, httpx.HTTPStatusError) and link.response.content:
+            response = link.response
+            return _from_answer(response.status_code, response.headers, response.content, exchange, origin)
     return None
 
 

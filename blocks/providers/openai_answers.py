@@ -111,7 +111,7 @@ def read_chat(exchange: Exchange, headers: Mapping[str, str], origin: Origin, mo
         ProviderUnavailable: the body is no chat completion; it may be billed.
         ContentRefused: the model or a filter withheld the answer.
     """
-    parsed = _parsed(_Chat, exchange, origin)
+    parsed = parsed_answer(_Chat, exchange, origin)
     choice = parsed.choices[0]
     exchange.reply = ProviderReply(
         text=choice.message.content or "",
@@ -144,7 +144,7 @@ def read_embeddings(
     Raises:
         ProviderUnavailable: the body does not hold them; it may be billed.
     """
-    parsed = _parsed(_Embeddings, exchange, origin)
+    parsed = parsed_answer(_Embeddings, exchange, origin)
     rows = sorted(parsed.data, key=lambda row: row.index)
     if [row.index for row in rows] != list(range(count)):
         raise unreadable(origin, f"{len(rows)} vectors for {count} texts")
@@ -170,7 +170,12 @@ def _common(exchange: Exchange, said: Any) -> dict[str, Any]:
     }
 
 
-def _parsed(shape: type[Body], exchange: Exchange, origin: Origin) -> Body:
+def parsed_answer(shape: type[Body], exchange: Exchange, origin: Origin) -> Body:
+    """The recorded answer as `shape`.
+
+    Raises:
+        ProviderUnavailable: it is none; it may be billed.
+    """
     try:
         return shape.model_validate(load_json(exchange.response_bytes or b""))
     except ValidationError as error:

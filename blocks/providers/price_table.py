@@ -104,10 +104,21 @@ def _same_provider(listed: str, provider: str) -> bool:
     return listed == provider or any(listed.startswith(family) and provider.startswith(family) for family in _FAMILIES)
 
 
-@lru_cache(maxsize=1)
-def _table() -> dict[str, dict[str, Any]]:
+@lru_cache(maxsize=4)
+def rows_of_mode(mode: str) -> Mapping[str, Mapping[str, Any]]:
+    """The rows of models that are not billed as chat is (`image_generation`, `rerank`), as the table has them."""
+    return {name: row for name, row in _whole_table().items() if row.get("mode") == mode}
+
+
+def _whole_table() -> dict[str, dict[str, Any]]:
     with table_path().open(encoding="utf-8") as file:
         rows: dict[str, dict[str, Any]] = json.load(file, parse_float=Decimal)
+    return rows
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, dict[str, Any]]:
+    rows = _whole_table()
     return {name: _kept(row) for name, row in {**FORMER_ROWS, **rows}.items() if row.get("mode") in PRICED_MODES}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import ModuleType, TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import aiohttp
 
@@ -20,6 +20,7 @@ from blocks.providers.litellm_client import (
     load_litellm,
     place_of_named,
 )
+from blocks.providers.litellm_media import IMAGE_MAKERS, RERANKERS, images_by_litellm, ranking_by_litellm
 from blocks.providers.openai_client import (
     PROBE_SECONDS,
     OpenAIClient,
@@ -27,16 +28,19 @@ from blocks.providers.openai_client import (
     openai_client,
     openai_place,
 )
+from blocks.providers.openai_images import generate_images
 from blocks.providers.price_table import find_entry
 from blocks.providers.reachability import address_of, unanswered
 from blocks.providers.runpod_client import CompletionClient, RunPodClient, describe_runpod, runpod_client
 from blocks.providers.runpod_requests import prompt_of
 from blocks.providers.token_bound import TOKENS_PER_CALL, count_call_tokens, count_text_tokens
 from blocks.search.engines import SearchEngines
-from schemas.calls import ChatCall, EmbeddingCall, ModelInfo, ProviderReply
-from schemas.errors import HeadraceError, ProviderUnavailable
+from schemas.calls import ChatCall, EmbeddingCall, ImageCall, ModelInfo, ProviderReply, RerankCall
+from schemas.errors import ConfigurationError, HeadraceError, ProviderUnavailable
 from schemas.named_models import NamedModel
 from schemas.settings import Settings
+
+COHERE = "cohere/rerank-v3.5"
 
 
 class Providers:
@@ -154,6 +158,48 @@ class Providers:
             self._suspect(call.model, exchange)
             raise
 
+    def require(self, kind: Literal["image", "rerank"], model: str) -> None:
+        """Whoever is behind `model` makes images, or reranks; nothing is started and nobody asked.
+
+        Raises:
+            ConfigurationError: they do not.
+        """
+        provider, image = self._named(model).provider, kind == "image"
+        if provider in (IMAGE_MAKERS | {"openai"} if image else RERANKERS):
+            return
+        does, setting, example = ("make images", "IMAGE", "gpt-image-2") if image else ("rerank", "RERANK", COHERE)
+        raise ConfigurationError(
+            f"{model} does not {does}: name a model that does, as --model or in HEADRACE_{setting}_MODEL, "
+            f"for instance {example}",
+            model=model,
+        )
+
+    async def image(
+        self, call: ImageCall, *, timeout_seconds: float, exchange: Exchange | None = None
+    ) -> ProviderReply:
+        """The images for `call`; errors as in `chat`.
+
+        Raises:
+            AnswerRejected: the provider names an image that cannot be fetched.
+        """
+        self.require("image", call.model)
+        exchange = Exchange() if exchange is None else exchange
+        client = await self._client(call.model)
+        if isinstance(client, OpenAIClient):
+            return await generate_images(client, call, exchange, timeout_seconds)
+        assert isinstance(client, LiteLLMClient)
+        return await images_by_litellm(client, self._http(), call, exchange, timeout_seconds)
+
+    async def rerank(
+        self, call: RerankCall, *, timeout_seconds: float, exchange: Exchange | None = None
+    ) -> ProviderReply:
+        """The documents of `call`, most relevant first; errors as in `chat`."""
+        self.require("rerank", call.model)
+        exchange = Exchange() if exchange is None else exchange
+        client = await self._client(call.model)
+        assert isinstance(client, LiteLLMClient)
+        return await ranking_by_litellm(client, call, exchange, timeout_seconds)
+
     async def count_tokens(self, call: ChatCall | EmbeddingCall) -> int:
         """The most input tokens that `call` is billed for; see `token_bound`. No network."""
         if isinstance(call, ChatCall) and self._named(call.model).provider == "runpod":
@@ -252,6 +298,8 @@ def _described(model: str, named: NamedModel, identity: str) -> ModelInfo:
         stands_for=named.model if named.model != model else None,
         key_variable=named.api_key_env,
         price=named.price,
+        price_per_image=named.price_per_image,
+        price_per_query=named.price_per_query,
         limits=named.limits,
         fallback=named.fallback,
     )

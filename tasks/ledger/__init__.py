@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
     from tasks.ledger.costs import read_costs
     from tasks.ledger.feedback import give_feedback
+    from tasks.ledger.images import generate_image
     from tasks.ledger.isolation import as_user
     from tasks.ledger.requests import get_request, list_requests
+    from tasks.ledger.reranking import rerank
     from tasks.ledger.search_usage import search_statistics
     from tasks.ledger.searches import search_web
     from tasks.ledger.session import open_ledger
@@ -30,12 +32,14 @@ __all__ = [
     "complete_structured",
     "embed",
     "estimate_cost",
+    "generate_image",
     "get_request",
     "give_feedback",
     "list_requests",
     "on_budget_alert",
     "open_ledger",
     "read_costs",
+    "rerank",
     "search_fund_prospectus",
     "search_legislation",
     "search_retirement_rules",
@@ -50,11 +54,13 @@ _HOMES = {
     "complete_structured": "calls",
     "embed": "calls",
     "estimate_cost": "calls",
+    "generate_image": "images",
     "get_request": "requests",
     "give_feedback": "feedback",
     "list_requests": "requests",
     "on_budget_alert": "alerts",
     "open_ledger": "session",
+    "rerank": "reranking",
     "search_fund_prospectus": "subject_searches",
     "search_legislation": "subject_searches",
     "search_retirement_rules": "subject_searches",

@@ -11,8 +11,7 @@ for nothing where the same call was answered before. Inside a run the call belon
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -28,15 +27,17 @@ from schemas.calls import (
     CostSource,
     EmbeddingCall,
     Message,
+    ProviderCall,
     Usage,
 )
-from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
 from tasks.ledger.answer_faults import CUT_OFF, faults_of
+from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.fallbacks import answer_or_fall_back, as_fallback
-from tasks.ledger.gateway import CallOutcome, answer_call, estimate_call
-from tasks.ledger.scope import CallScope, current_scope
+from tasks.ledger.gateway import CallOutcome, answer_call
+from tasks.ledger.scope import CallScope
+from tasks.ledger.scoping import require_unicode, scope_of
 from tasks.ledger.session import Ledger, open_ledger
 
 T = TypeVar("T", bound=BaseModel)
@@ -140,7 +141,7 @@ async def complete(
             messages=_messages(prompt),
             parameters=parameters or ChatParameters(),
         )
-        scope = _scope(ledger, project, user, purpose, repetition, context, max_age, insight_type)
+        scope = scope_of(ledger, project, user, purpose, repetition, context, max_age, insight_type)
         return _completion(await answer_or_fall_back(ledger, call, scope))
 
 
@@ -177,7 +178,7 @@ async def complete_structured(
             output_schema=output_schema or _schema_of(output),
             output_name=re.sub(r"[^A-Za-z0-9_-]", "_", output.__name__)[:64],
         )
-        scope = _scope(ledger, project, user, purpose, repetition, context, max_age, insight_type)
+        scope = scope_of(ledger, project, user, purpose, repetition, context, max_age, insight_type)
         return await _until_it_fits(ledger, call, scope, output)
 
 
@@ -257,11 +258,11 @@ async def embed(
     """
     if not texts or not all(text.strip() for text in texts):
         raise BadInput("every text to embed must have at least one character that is no white space")
-    _require_unicode(texts)
+    require_unicode(texts)
     async with open_ledger() as ledger:
         name = model or ledger.settings.model_for("embedding")
         call = EmbeddingCall(model=name, texts=tuple(texts), dimensions=dimensions)
-        outcome = await answer_call(ledger, call, _scope(ledger, project, user, purpose, 0, None))
+        outcome = await answer_call(ledger, call, scope_of(ledger, project, user, purpose, 0, None))
         return Embeddings(
             vectors=outcome.reply.vectors or (),
             request_id=outcome.request_id,
@@ -273,64 +274,37 @@ async def embed(
 
 
 async def estimate_cost(
-    prompt: Prompt, *, model: str | None = None, role: ModelRole = "chat", parameters: ChatParameters | None = None
+    prompt: Prompt | ProviderCall,
+    *,
+    model: str | None = None,
+    role: ModelRole = "chat",
+    parameters: ChatParameters | None = None,
 ) -> CostEstimate:
-    """What `complete(prompt, …)` can cost at worst; `usd` is None where no price is known."""
+    """What a call can cost at worst; `usd` is None where no price is known. Nobody is asked, nothing is recorded.
+
+    Args:
+        prompt: for what `complete` would cost; or any call of `schemas.calls` (`EmbeddingCall`,
+            `ImageCall`, `RerankCall`, `SearchCall`, `ChatCall`), which names its model itself.
+        model, role, parameters: as in `complete`, of a prompt.
+
+    Raises:
+        ConfigurationError: there is no such model or search provider.
+    """
     async with open_ledger() as ledger:
-        name = model or ledger.settings.model_for(role)
-        call = ChatCall(model=name, messages=_messages(prompt), parameters=parameters or ChatParameters())
-        return await estimate_call(ledger, call, await ledger.providers.describe(name))
+        if isinstance(prompt, ProviderCall):
+            call: ProviderCall = prompt
+        else:
+            name = model or ledger.settings.model_for(role)
+            call = ChatCall(model=name, messages=_messages(prompt), parameters=parameters or ChatParameters())
+        return await estimate_call(ledger, call, await describe_model(ledger, call))
 
 
 def _messages(prompt: Prompt) -> tuple[Message, ...]:
     turns = (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
     if not turns:
         raise BadInput("there is no prompt: give a text or at least one message")
-    _require_unicode(turn.content for turn in turns)
+    require_unicode(turn.content for turn in turns)
     return turns
-
-
-def _require_unicode(texts: Iterable[str]) -> None:
-    """Every text can be sent; a lone surrogate, half of a character, cannot.
-
-    Raises:
-        BadInput: one of them holds one.
-    """
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(
-                f"the text to send has half a character (a lone surrogate) at {error.start}", place=error.start
-            ) from None
-
-
-def _scope(
-    ledger: Ledger,
-    project: str | None,
-    user: str | None,
-    purpose: str | None,
-    repetition: int,
-    context: dict[str, Any] | None,
-    max_age: timedelta | None = None,
-    insight_type: str | None = None,
-) -> CallScope:
-    """The scope of the run in progress, or of none, with what the caller says on top."""
-    for name, text in (("project", project), ("user", user), ("purpose", purpose)):
-        require_storable(text, name)
-    scope = current_scope.get() or CallScope(project=ledger.settings.project)
-    purpose = purpose or scope.purpose
-    longest = max_age if max_age is not None else scope.max_age
-    return replace(
-        scope,
-        project=project or scope.project,
-        user=user or scope.user,
-        purpose=purpose,
-        context=context or scope.context,
-        repetition=repetition,
-        max_age=longest if longest is not None else ledger.settings.answer_ttl(purpose),
-        insight_type=insight_type or scope.insight_type,
-    )
 
 
 def _completion(outcome: CallOutcome) -> Completion:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schemas.calls import ChatCall, ModelInfo
+from schemas.calls import ChatCall, ImageCall, ModelInfo, RerankCall
 from schemas.errors import (
     ContextLengthExceeded,
     CreditExhausted,
@@ -34,10 +34,12 @@ from tasks.ledger.gateway import CallOutcome, answer_call
 from tasks.ledger.scope import CallScope
 from tasks.ledger.session import Ledger
 
+Substitutable = ChatCall | ImageCall | RerankCall
+"""Calls whose answer another model can give as well."""
 ANOTHER_MAY_HELP = (RetriesExhausted, ContextLengthExceeded, CreditExhausted, ModelNotFound)
 
 
-async def answer_or_fall_back(ledger: Ledger, call: ChatCall, scope: CallScope) -> CallOutcome:
+async def answer_or_fall_back(ledger: Ledger, call: Substitutable, scope: CallScope) -> CallOutcome:
     """As `answer_call`, by the first model of the chain that can; the outcome says which, its row says for whom.
 
     Raises:
@@ -68,8 +70,10 @@ def as_fallback(scope: CallScope, asked_for: str, why: HeadraceError | None = No
     return replace(scope, context={**(scope.context or {}), **note})
 
 
-def _fitted(call: ChatCall, model: ModelInfo) -> ChatCall:
+def _fitted(call: Substitutable, model: ModelInfo) -> Substitutable:
     """`call` as `model` takes it: no longer an answer than it gives, no sampling where it chooses its own."""
+    if not isinstance(call, ChatCall):
+        return call.model_copy(update={"model": model.model})
     parameters: dict[str, object] = {}
     if model.max_output_tokens is not None:
         parameters["max_tokens"] = min(call.parameters.max_tokens, model.max_output_tokens)

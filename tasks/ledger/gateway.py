@@ -19,22 +19,23 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from blocks.providers.exchange import Exchange
-from blocks.providers.prices import worst_case_of
-from blocks.search.prices import search_price
 from schemas.calls import (
     CallKind,
     ChatCall,
     CostEstimate,
     CostSource,
     EmbeddingCall,
+    ImageCall,
     ModelInfo,
+    ProviderCall,
     ProviderReply,
+    RerankCall,
     SearchCall,
 )
 from schemas.canonical import content_key, postgres_json, require_storable
@@ -49,7 +50,8 @@ from schemas.errors import (
     RetriesExhausted,
 )
 from schemas.identifiers import new_id
-from tasks.ledger.budgets import CENT_FRACTION, ZERO, Reservation
+from tasks.ledger.budgets import ZERO, Reservation
+from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.operations import (
     Accepted,
     Answered,
@@ -73,7 +75,7 @@ from tasks.ledger.settlement import Settlement, unpack_reply
 FIRST_POLL_SECONDS = 0.02
 LONGEST_POLL_SECONDS = 0.5
 
-Call = ChatCall | EmbeddingCall | SearchCall
+Call = ProviderCall
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,10 @@ def kind_of(call: Call) -> CallKind:
             return "chat"
         case EmbeddingCall():
             return "embedding"
+        case ImageCall():
+            return "image"
+        case RerankCall():
+            return "rerank"
     return "search"
 
 
@@ -142,32 +148,13 @@ async def answer_call(ledger: Ledger, call: Call, scope: CallScope) -> CallOutco
         BadInput: the provider found the request wrong, or a name cannot be stored.
     """
     require_storable(call.model, "model")
-    is_search = isinstance(call, SearchCall)
-    model = ledger.providers.web.describe(call.model) if is_search else await ledger.providers.describe(call.model)
+    model = await describe_model(ledger, call)
     flight = _Flight(ledger, call, scope, model, await estimate_call(ledger, call, model))
     with ledger.telemetry.observe(kind_of(call), call, model, scope) as observation:
         async with ledger.flights.turn(flight.key):
             outcome = await flight.answer()
         observation.note(outcome)
         return outcome
-
-
-async def estimate_call(ledger: Ledger, call: Call, model: ModelInfo) -> CostEstimate:
-    """What the call can cost at worst."""
-    input_tokens = 0 if isinstance(call, SearchCall) else await ledger.providers.count_tokens(call)
-    output_tokens = call.parameters.max_tokens if isinstance(call, ChatCall) else 0
-    if isinstance(call, SearchCall):
-        usd = search_price(call)
-    else:
-        usd = ZERO if model.local else model.time_usd()
-        if usd is None:
-            usd = worst_case_of(model, input_tokens, output_tokens)
-    if usd is not None:
-        usd = usd.quantize(CENT_FRACTION, ROUND_CEILING)
-    source: CostSource = "local" if model.local else "unpriced" if usd is None else "price_table"
-    return CostEstimate(
-        model=call.model, input_tokens=input_tokens, max_output_tokens=output_tokens, usd=usd, source=source
-    )
 
 
 class _Flight:
@@ -296,13 +283,18 @@ class _Flight:
         return CallOutcome(settlement.request_id, reply, False, cost, source, latency_ms, self.call.model)
 
     async def _call_provider(self, exchange: Exchange) -> ProviderReply:
-        seconds = self.ledger.settings.call_timeout_seconds
-        if isinstance(self.call, ChatCall):
-            return await self.ledger.providers.chat(self.call, timeout_seconds=seconds, exchange=exchange)
-        if isinstance(self.call, SearchCall):
-            seconds = min(seconds, self.ledger.settings.search_timeout_seconds)
-            return await self.ledger.providers.web.search(self.call, timeout_seconds=seconds, exchange=exchange)
-        return await self.ledger.providers.embed(self.call, timeout_seconds=seconds, exchange=exchange)
+        seconds, providers = self.ledger.settings.call_timeout_seconds, self.ledger.providers
+        match self.call:
+            case ChatCall():
+                return await providers.chat(self.call, timeout_seconds=seconds, exchange=exchange)
+            case EmbeddingCall():
+                return await providers.embed(self.call, timeout_seconds=seconds, exchange=exchange)
+            case ImageCall():
+                return await providers.image(self.call, timeout_seconds=seconds, exchange=exchange)
+            case RerankCall():
+                return await providers.rerank(self.call, timeout_seconds=seconds, exchange=exchange)
+        seconds = min(seconds, self.ledger.settings.search_timeout_seconds)
+        return await providers.web.search(self.call, timeout_seconds=seconds, exchange=exchange)
 
     async def _settle(self, settle: Settle, settlement: Settlement, began: float) -> None:
         """The outcome is on record; if it cannot be stored, then at least that it is not known."""

@@ -13,14 +13,18 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from blocks.providers.exchange import Exchange
+from blocks.providers.image_prices import image_cost
 from blocks.providers.prices import price_of
+from blocks.providers.rerank_prices import rerank_cost
 from schemas.calls import (
-    ChatCall,
     CostEstimate,
     CostSource,
     EmbeddingCall,
+    ImageCall,
     ModelInfo,
+    ProviderCall,
     ProviderReply,
+    RerankCall,
     SearchCall,
     Usage,
 )
@@ -36,7 +40,7 @@ FAST = 1
 MOST_TOKENS = 2**31 - 1
 """What is beyond is no count: the provider said nothing that can be believed."""
 
-_COUNTED_ONLY_IN_COST = {"cache_write_tokens"}
+_COUNTED_ONLY_IN_COST = {"cache_write_tokens", "output_text_tokens"}
 
 UNSAID: dict[str, Any] = {
     "answered_model": None,
@@ -57,7 +61,7 @@ UNSAID: dict[str, Any] = {
 class Settlement:
     """How one reserved request is settled, whatever comes of it."""
 
-    call: ChatCall | EmbeddingCall | SearchCall
+    call: ProviderCall
     model: ModelInfo
     estimate: CostEstimate
     key: str
@@ -154,7 +158,7 @@ class Settlement:
         if self.model.local:
             return ZERO, "local"
         said = reply.provider_cost_usd
-        if said is not None and self.model.price is None and said.is_finite() and ZERO <= said < MOST_USD:
+        if said is not None and not self.model.has_own_price and said.is_finite() and ZERO <= said < MOST_USD:
             return said.quantize(CENT_FRACTION), "provider"
         if isinstance(self.call, SearchCall):  # has a price of its own, whatever is found
             return self.estimate.usd, self.estimate.source
@@ -162,8 +166,17 @@ class Settlement:
         if timed is not None:
             return timed.quantize(CENT_FRACTION), "price_table"
         usage = reply.usage if reply.usage and _believable(reply.usage) else None
-        cost = price_of(self.model, usage) if usage else None
+        cost = self._price(reply, usage)
         return (None, "unpriced") if cost is None else (cost.quantize(CENT_FRACTION), "price_table")
+
+    def _price(self, reply: ProviderReply, usage: Usage | None) -> Decimal | None:
+        match self.call:
+            case ImageCall():
+                images = self.call.n if reply.images is None else len(reply.images)
+                return image_cost(self.model, self.call, usage, images)
+            case RerankCall():
+                return rerank_cost(self.model, self.call, usage, reply.search_units)
+        return price_of(self.model, usage) if usage else None
 
     def _readable(self, reply: ProviderReply) -> dict[str, Any] | None:
         """What a person wants to see of the answer; the exact bytes are in `llm_bodies`."""
@@ -171,6 +184,11 @@ class Settlement:
             return None
         if reply.results is not None:
             return {"results": postgres_json([result.model_dump() for result in reply.results])}
+        if reply.images is not None:
+            shown = [image.model_dump(exclude={"base64"}) | {"bytes": len(image.data)} for image in reply.images]
+            return {"images": postgres_json(shown)}
+        if reply.ranking is not None:
+            return {"ranking": postgres_json([row.model_dump() for row in reply.ranking])}
         return {"content": postgres_text(reply.text), "finish_reason": _text(reply.finish_reason)}
 
     def _bodies(self, reply: ProviderReply | None) -> tuple[bytes, bytes | None, bytes | None] | None:

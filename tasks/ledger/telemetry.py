@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from schemas.calls import CallKind, ChatCall, EmbeddingCall, ModelInfo, ProviderReply
+from schemas.calls import CallKind, ChatCall, EmbeddingCall, ImageCall, ModelInfo, ProviderReply
 from schemas.errors import HeadraceError
 from tasks.ledger.scope import CallScope
 
@@ -35,7 +35,7 @@ ON_THE_SPAN = frozenset({"true", "span_only", "span_and_event"})
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
 
-OPERATIONS: dict[CallKind, str] = {"chat": "chat", "embedding": "embeddings"}
+OPERATIONS: dict[CallKind, str] = {"chat": "chat", "embedding": "embeddings", "image": "generate_content"}
 PROVIDERS = {
     "azure": "azure.ai.openai",
     "azure_ai": "azure.ai.inference",
@@ -190,6 +190,8 @@ def _identity(kind: CallKind, model: ModelInfo) -> Attributes:
 def _request(call: Any) -> Attributes:
     if isinstance(call, EmbeddingCall):
         return _present({"gen_ai.embeddings.dimension.count": call.dimensions})
+    if isinstance(call, ImageCall):
+        return {"gen_ai.output.type": "image", "gen_ai.request.choice.count": call.n}
     if not isinstance(call, ChatCall):
         return {}
     parameters = call.parameters

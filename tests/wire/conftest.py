@@ -9,7 +9,7 @@ import pytest
 
 from tests.wire.server import WireServer
 
-FOREIGN = ("ANTHROPIC_", "AWS_", "GEMINI_", "GOOGLE_", "OPENROUTER_", "AZURE_", "OLLAMA_", "OR_")
+FOREIGN = ("ANTHROPIC_", "AWS_", "GEMINI_", "GOOGLE_", "OPENROUTER_", "AZURE_", "OLLAMA_", "OR_", "COHERE_", "JINA_")
 
 LeadTo = Callable[[WireServer], None]
 

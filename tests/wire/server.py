@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +125,26 @@ class WireServer:
     def answer_headers(self) -> dict[str, str]:
         """Headers of a paid answer."""
         return {}
+
+
+@contextmanager
+def in_thread(server: WireServer) -> Iterator[WireServer]:
+    """The server, running in a thread of its own, for tests whose event loop is not theirs."""
+    loop, running = asyncio.new_event_loop(), threading.Event()
+
+    async def serve() -> None:
+        async with server:
+            running.set()
+            await stopping.wait()
+
+    stopping = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert running.wait(30), "the server did not start"
+    yield server
+    loop.call_soon_threadsafe(stopping.set)
+    thread.join(30)
+    loop.close()
 
 
 def _plainly(error: ValueError) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from schemas.calls import ChatParameters
-from schemas.errors import BadInput, RetriesExhausted
+from schemas.errors import BadInput, ContentRefused, RetriesExhausted
 from schemas.settings import Settings
 from tasks.ledger.calls import complete, embed
+from tasks.ledger.images import generate_image
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import Ledger
 from tasks.ledger.telemetry import CAPTURE_CONTENT, Observer, Telemetry
@@ -122,6 +123,22 @@ async def test_metrics_are_of_calls_that_were_made(ledger: Ledger, heard: Heard)
     assert [point.value for point in heard.points("headrace.replays")] == [1]
     assert [span.attributes["headrace.replayed"] for span in heard.spans.get_finished_spans()] == [False, True]
     assert heard.spans.get_finished_spans()[1].attributes["headrace.cost_usd"] == 0
+
+
+async def test_an_image_is_generated_content_without_its_prompt(
+    ledger: Ledger, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise ContentRefused("by its content rules")
+
+    monkeypatch.setattr(ledger.providers, "image", refuse)
+    with pytest.raises(ContentRefused):
+        await generate_image("a private mill", model="gpt-image-2", n=2)
+    assert heard.span.name == "generate_content gpt-image-2"
+    assert heard.span.attributes["gen_ai.output.type"] == "image"
+    assert heard.span.attributes["gen_ai.request.choice.count"] == 2
+    assert heard.span.attributes["error.type"] == "content_refused"
+    assert "private" not in heard.span.to_json()
 
 
 async def test_an_embedding_is_an_operation_of_its_own(ledger: Ledger, heard: Heard) -> None:

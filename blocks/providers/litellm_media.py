@@ -53,7 +53,7 @@ async def images_by_litellm(
     try:
         sources = [ImageSource(image.b64_json, image.url, image.revised_prompt) for image in answer.data or ()]
     except AttributeError as error:
-        raise unreadable(client.origin, type(error).__name__) from error
+        raise unreadable(client.origin, type(error).__name__) from None  # which quotes the answer
     bare = _reply(client, answer, exchange, usage=_image_usage(answer))
     exchange.reply = before_reading(bare, sources)
     images = await read_images(session, sources, call.n, client.origin, timeout_seconds)
@@ -75,7 +75,7 @@ async def ranking_by_litellm(
         said = [SaidRank.model_validate(row) for row in answer.results or ()]
         units, usage = _units(answer.meta), _rerank_usage(answer.meta)
     except (AttributeError, TypeError, ValidationError) as error:
-        raise unreadable(client.origin, type(error).__name__) from error
+        raise unreadable(client.origin, type(error).__name__) from None  # which quotes the answer
     bare = _reply(client, answer, exchange, usage=usage)
     exchange.reply = bare.model_copy(update={"search_units": units, "ranking": ranked(said, call, client.origin)})
     return exchange.reply
@@ -96,7 +96,7 @@ async def _asked(
         if error.details.get("billed") == "unknown" and exchange.request_bytes is None:
             raise ConfigurationError(  # LiteLLM's own complaint, made before anything was sent
                 f"{client.model} cannot be asked: is {variable} set?", model=client.model, setting=variable
-            ) from error
+            ) from None
         if error.details.get("billed") == "unknown":
             exchange.status = 200
         raise

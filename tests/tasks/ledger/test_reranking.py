@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
@@ -97,16 +98,17 @@ BROKEN = {
     "left out": said((0, 0.1), (1, 0.2)),
     "none": said(),
     "no number": said((0, 0.1), (1, 0.2), (2, float("nan"))),
-    "text for a score": said((0, 0.1), (1, 0.2), (2, "much")),
-    "no place": said((0, 0.1), (1, 0.2), ("second", 0.1)),
+    "text for a score": said((0, 0.1), (1, 0.2), (2, "a Zebra")),
+    "no place": said((0, 0.1), (1, 0.2), ("a Zebra", 0.1)),
 }
 
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
 async def test_a_ranking_that_is_none_is_no_answer_and_may_be_billed(serve: Serve, look: Look, answer: Scores) -> None:
     async with serve(answer):
-        with pytest.raises(RetriesExhausted, match="unreadable answer"):
+        with pytest.raises(RetriesExhausted, match="unreadable answer") as raised:
             await rerank("repairs", TEXTS)
+    assert "Zebra" not in "".join(traceback.format_exception(raised.value)), "no error quotes an answer"
     assert look("SELECT status, count(*) FROM llm_requests GROUP BY 1") == [("unknown", 2)]
     assert look("SELECT count(*) FROM answers") == [(0,)]
     assert look(DAY) == [(0, 2 * UNIT)]

@@ -47,7 +47,9 @@ app = App(
 app.command(database)
 app.command(budget)
 app.command(costs)
-app.command("flows.web_commands:web", name="web")
+app.command(
+    "flows.web_commands:web", name="web", help="Search the web; what was found is shared and not paid for twice."
+)
 app.command(generate_insight)
 app.command(feedback)
 app.command(image)

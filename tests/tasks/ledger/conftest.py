@@ -154,13 +154,13 @@ class WorkerProcess:
         self.pid = self._process.pid
         saying.close()
 
-    def line(self) -> Any:
+    def line(self, within_seconds: float = 60.0) -> Any:
         """What it says next; waits for it.
 
         Raises:
             EOFError: it has ended.
         """
-        assert self._heard.poll(60), "the process said nothing for a minute"
+        assert self._heard.poll(within_seconds), f"the process said nothing for {within_seconds:.0f} s"
         return self._heard.recv()
 
     def has_more_to_say(self) -> bool:

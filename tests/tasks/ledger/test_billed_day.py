@@ -71,7 +71,7 @@ async def ask(number: int) -> None:
 async def test_a_day_of_bedrock_traffic_is_billed_to_the_cent(
     environment: Environment, settings: Settings, database: Engine, look: Look, midday: str
 ) -> None:
-    environment(HEADRACE_BUDGET_TIMEZONE=midday)
+    environment(HEADRACE_BUDGET_TIMEZONE=midday, HEADRACE_USER_REQUESTS_PER_MINUTE=0)  # a day, without its pauses
     bedrock = Bedrock()
     async with open_ledger() as ledger:
         ledger.providers.chat = bedrock.chat  # type: ignore[method-assign, assignment]

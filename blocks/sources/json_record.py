@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from typing import Any
 
 import orjson
@@ -30,8 +31,7 @@ def read_record(text: bytes, index: int) -> tuple[dict[str, Any] | Unreadable, l
     try:
         value = _parsed(text, notes)
         if not isinstance(value, dict):
-            reason = f"{_KINDS.get(type(value), 'a number')} stands where a record (an object) should be"
-            return Unreadable(index, reason, shown(text)), []
+            return Unreadable(index, no_record(value), shown(text)), []
         cleaned = storable(value)
         orjson.dumps(cleaned)
     except json.JSONDecodeError as error:
@@ -43,24 +43,28 @@ def read_record(text: bytes, index: int) -> tuple[dict[str, Any] | Unreadable, l
     return cleaned, list(dict.fromkeys(notes))
 
 
+def no_record(value: Any) -> str:
+    """Why `value`, which is no object, is no record."""
+    return f"{_KINDS.get(type(value), 'a number')} stands where a record (an object) should be"
+
+
 def _parsed(text: bytes, notes: list[str]) -> Any:
     decoded = text.decode("utf-8", "surrogateescape")
-    decoder = _Noting(notes)
+    _decoders.notes = notes
     try:
-        return decoder.strict.decode(decoded)
+        return _decoders.strict.decode(decoded)
     except json.JSONDecodeError as error:
         if not error.msg.startswith("Invalid control character"):
             raise
-    notes.clear()
-    notes.append(RAW_CONTROLS)
-    return decoder.lenient.decode(decoded)
+    notes[:] = [RAW_CONTROLS]
+    return _decoders.lenient.decode(decoded)
 
 
-class _Noting:
-    """JSON decoders that note what they change."""
+class _Noting(threading.local):
+    """JSON decoders that note what they change; a pair for each thread, because making one is slow."""
 
-    def __init__(self, notes: list[str]) -> None:
-        self._notes = notes
+    def __init__(self) -> None:
+        self.notes: list[str] = []
         self.strict, self.lenient = self._decoder(strict=True), self._decoder(strict=False)
 
     def _decoder(self, *, strict: bool) -> json.JSONDecoder:
@@ -78,11 +82,11 @@ class _Noting:
             keys = [key for key, _ in pairs]
             for key in found:
                 if keys.count(key) > 1:
-                    self._notes.append(f"the key {shown(key)!r} stands {keys.count(key)} times; the last value is kept")
+                    self.notes.append(f"the key {shown(key)!r} stands {keys.count(key)} times; the last value is kept")
         return found
 
     def _kept_as_text(self, literal: str) -> str:
-        self._notes.append(f"the number {literal[:40]} cannot be stored as one; it is kept as text")
+        self.notes.append(f"the number {literal[:40]} cannot be stored as one; it is kept as text")
         return literal
 
     def _float(self, literal: str) -> float | str:
@@ -95,6 +99,9 @@ class _Noting:
         if len(literal) <= 20 and -WIDEST_INTEGER <= int(literal) < 2 * WIDEST_INTEGER:
             return int(literal)
         return self._kept_as_text(literal)
+
+
+_decoders = _Noting()
 
 
 def storable(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from blocks.sources.json_record import read_record
+from blocks.sources.json_record import no_record, read_record
 from blocks.sources.json_splitting import SPACE, elements, later_objects
 from blocks.sources.records import Batch, Unreadable, shown
 
@@ -122,9 +122,14 @@ class Salvage:
             return
         text = self.text[spans[0][0] : spans[-1][1]]
         values = strictly(text)
-        if values is not None and len(values) == len(spans) and faithful(values, text):
-            self._add(values)
-            return
+        if values is not None and len(values) == len(spans):
+            if faithful(values, text):
+                self._add(values)
+                return
+            if dict not in set(map(type, values)):
+                for (begin, end, _), value in zip(spans, values, strict=True):
+                    self._name(no_record(value), self.text[begin:end].strip(SPACE))
+                return
         step = -(-len(spans) // _FAN)
         for begin in range(0, len(spans), step):
             self._read_spans(spans[begin : begin + step])

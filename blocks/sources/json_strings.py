@@ -14,10 +14,10 @@ from typing import IO
 import orjson
 
 BLOCK_BYTES = 1 << 20
-_NEVER_IN_ESCAPES = frozenset(b" !#$%&'()*+,-.:;<=>?@[]^_`{|}~") | frozenset(range(0xC0, 0x100))
-_SEARCHED_BYTES = 1 << 16
-_WHOLE = re.compile(rb"(?:[^\\]|\\[^u]|\\u[0-9a-fA-F]{4})*", re.DOTALL)
-_HALF_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})\Z")
+_LEAD = 0xC0
+"""The first byte of a UTF-8 character of several bytes is at least this."""
+_ESCAPE_BYTES = 6
+_HIGH_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _STRAY_BACKSLASH = re.compile(r'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\')
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _STRAY_MARK = "\udc5c"
@@ -47,17 +47,23 @@ def plain_pieces(file: IO[bytes], offset: int, end: int) -> Iterator[tuple[bytes
 
 
 def safe_cut(block: bytes) -> int:
-    """A place in `block`, as late as is cheap, at which it can be cut; its length where there is none."""
-    cut = block.rfind(b"}") + 1
-    if cut:
-        return cut
-    for place in range(len(block) - 1, max(0, len(block) - _SEARCHED_BYTES), -1):
-        if block[place] in _NEVER_IN_ESCAPES:
-            return place
-    whole = _WHOLE.match(block)
-    cut = whole.end() if whole else 0
-    half_pair = _HALF_PAIR.search(block[:cut])
-    return (half_pair.start(1) if half_pair else cut) or len(block)
+    """The last place in `block` at which it can be cut; its length where there is none."""
+    cut = len(block)
+    lead = next((place for place in range(cut - 1, max(cut - 5, -1), -1) if block[place] >= _LEAD), cut)
+    cut = lead
+    escape = block.rfind(b"\\", max(0, cut - _ESCAPE_BYTES), cut)
+    if escape >= 0 and _begins_escape(block, escape):
+        cut = escape
+        before = cut - _ESCAPE_BYTES
+        if before >= 0 and _HIGH_SURROGATE.match(block, before) and _begins_escape(block, before):
+            cut = before
+    return cut or len(block)
+
+
+def _begins_escape(block: bytes, place: int) -> bool:
+    """Whether the backslash at `place` is not itself escaped."""
+    before = block[:place]
+    return (place - len(before.rstrip(b"\\"))) % 2 == 0
 
 
 def unescape(block: bytes) -> bytes:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from blocks.sources.json_salvage import Salvage, faithful, strictly
+from blocks.sources.json_salvage import Salvage, damaged, faithful, strictly
 from blocks.sources.json_splitting import SPACE, last_comma
 from blocks.sources.records import Batch, RecordChunk, as_chunk
 
 LONGEST_RECORD = 32 << 20
 """Bytes that a record may have; a longer one is taken for a record whose end is missing."""
 _KEPT_CARRY = 1 << 14
-_BEGINNING = re.compile(rb'\{"[^"\\]*":(?:"[A-Za-z]{0,4})?')
+_SEPARATOR = re.compile(rb'\s*,\s*\{\s*"[^"\\]*"\s*:\s*(?:"[A-Za-z]{0,4})?')
 
 Pieces = Callable[[int], Iterable[tuple[bytes, int]]]
 """From an offset on: pieces of text in order, each with the offset that follows it."""
@@ -84,25 +84,27 @@ class JsonArray:
             values = strictly(buffer[:cut]) if cut > 0 else None
             if values is not None:
                 break
-        else:
-            cut = cut if cut > 0 else 0
         if values is not None and faithful(values, buffer[:cut]):
-            self._learn(values, buffer)
+            self._learn(values, buffer, cut)
             return Batch(range(first, first + len(values)), values, after=first + len(values)), cut + 1, False
-        if cut == 0 and len(buffer) < LONGEST_RECORD:
+        hopeless = len(buffer) >= LONGEST_RECORD or (cut <= 0 and damaged(buffer))
+        if cut <= 0 and not hopeless:
             return Batch(after=first), 0, False
-        salvage = self._salvage(buffer, first, give_up=cut == 0)
+        salvage = self._salvage(buffer, first, give_up=hopeless)
         return salvage.batch, salvage.consumed, salvage.ended
 
     def _guess(self, buffer: bytes) -> int:
-        return buffer.rfind(self._separator) + 1
+        """Where the comma of the last separator stands, -1 if there is none."""
+        place = buffer.rfind(self._separator)
+        return place + self._separator.index(b",") if place >= 0 else -1
 
-    def _learn(self, values: list[Any], buffer: bytes) -> None:
+    def _learn(self, values: list[Any], buffer: bytes, cut: int) -> None:
         """How records of this array begin is known, so that guesses seldom hit an object inside one."""
         if not self._keys:
             self._keys = tuple(values[0])[:2]
-            beginning = _BEGINNING.match(buffer)
-            self._separator = b"}," + beginning[0] if beginning else self._separator
+            space = cut - len(buffer[:cut].rstrip(SPACE))
+            separator = _SEPARATOR.match(buffer, cut - space)
+            self._separator = b"}" + separator[0] if separator else self._separator
 
     def _salvage(self, text: bytes, first: int, *, final: bool = False, give_up: bool = False) -> Salvage:
         salvage = Salvage(text, final, give_up, self._keys, Batch(indexes=[], after=first))

@@ -19,6 +19,8 @@ from blocks.sources.records import Batch, Unreadable, shown
 _FAN = 8
 _CANDIDATES = 16
 _RESTARTS = 64
+_LONGEST_TOKEN = 12
+"""Characters of what may be torn at the end of a text: a literal, a pair of escapes."""
 _LONGEST_CANDIDATE = 1 << 20
 _LONG_INTEGER = re.compile(rb"[:\[,]\s*-?\d{19}")
 _FIRST_KEY = re.compile(rb'\s*\{\s*"([^"\\]*)"')
@@ -34,6 +36,15 @@ def strictly(text: bytes) -> list[Any] | None:
     except orjson.JSONDecodeError:
         return None
     return values
+
+
+def damaged(text: bytes) -> bool:
+    """Whether `text`, which ends within an element, can be told to be wrong before its end, whatever follows."""
+    try:
+        orjson.loads(b"[" + text)
+    except orjson.JSONDecodeError as error:
+        return 0 < error.pos < len(error.doc) - _LONGEST_TOKEN
+    return False
 
 
 def faithful(values: list[Any], text: bytes) -> bool:
@@ -105,7 +116,7 @@ class Salvage:
         self.consumed = last[0]
         if closed:
             self._after_the_bracket(last, tail)
-        elif self.final or self.give_up:
+        elif self.final or (self.give_up and last[0] == 0):
             self._unfinished(last)
 
     def _is_empty(self, spans: list[Span]) -> bool:

@@ -125,6 +125,38 @@ def test_a_record_without_its_end_does_not_swallow_those_after_it(tmp_path: Path
     assert found.unreadable[0].raw.startswith('{"id":"2')
 
 
+@pytest.mark.parametrize(("old", "new"), [("}", ""), ('","title', ',"title'), ('"title', "title"), ("]}", "}")])
+def test_damage_far_from_the_end_costs_its_own_record_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    monkeypatch.setattr(json_strings, "BLOCK_BYTES", 2000)
+    records = [{"id": f"t-{n}", "title": f"{n} {{x}}, y", "tags": [{"id": 1}, {"id": 2}]} for n in range(500)]
+    texts = list(map(js, records))
+    for bad in (5, 300):
+        texts[bad] = new.join(texts[bad].rsplit(old, 1))
+    found = damaged(tmp_path, "[" + ",".join(texts) + "]", size=50)
+    assert found.records == [record for n, record in enumerate(records) if n not in (5, 300)]
+    assert [piece.index for piece in found.unreadable] == [5, 300]
+    assert found.indexes == [n for n in range(500) if n not in (5, 300)]
+
+
+@pytest.mark.parametrize("separator", [" ,", ", ", "\n,\n  "])
+def test_space_around_commas_and_brackets_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: str
+) -> None:
+    monkeypatch.setattr(json_strings, "BLOCK_BYTES", 120)
+    found = damaged(tmp_path, f" [ {separator.join(map(js, THREADS))} ] ")
+    assert (found.records, found.unreadable) == (THREADS, [])
+
+
+def test_a_record_that_never_ends_is_named_once_it_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_strings, "BLOCK_BYTES", 100)
+    monkeypatch.setattr("blocks.sources.json_array.LONGEST_RECORD", 1000)
+    found = damaged(tmp_path, '[{"id":1},{"id":2,"a":"' + "x" * 5000 + '"},{"id":3}]')
+    assert found.records[0] == {"id": 1}
+    assert [(piece.index, piece.reason) for piece in found.unreadable] == [(1, "the record has no end")]
+
+
 def test_an_object_inside_a_bad_record_is_not_taken_for_a_record(tmp_path: Path) -> None:
     found = damaged(
         tmp_path, '[{"id":1,"title":"a"},{"id":2,"title":"b","tags":[{"id":8},{"id":9,"x":1}],"bad":NaNs},{"id":3}]'

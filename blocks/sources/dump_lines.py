@@ -23,14 +23,20 @@ _COPY_ESCAPE = re.compile(rb"\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)", re.DOTALL)
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _VALUE = re.compile(
     rb"""\s*(?:
-        [eE]'(?P<escaped>(?:[^'\\]|\\.|'')*)'
-      | '(?P<text>(?:[^']|'')*)'
+        [eE]'(?P<escaped>[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+)'
+      | '(?P<text>[^']*+(?:''[^']*+)*+)'
       | (?P<bare>[^\s,()';]+)
     )(?:\s*::\s*[\w."]+(?:\s*\([\d,\s]*\))?(?:\[\])*)*\s*""",
     re.VERBOSE | re.DOTALL,
 )
 _STRING_ESCAPE = re.compile(rb"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)|''", re.DOTALL)
-_QUOTED_TEXT = re.compile(rb"[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_PLAIN_QUOTES = re.compile(rb"[\\\"]|--|[eE]'")
+"""What makes counting the quotes of a line not enough."""
+_CLOSINGS = {
+    b"": re.compile(rb"(?:[^'\"eE-]++|\"[^\"]*+\"?+|-(?!-)|[eE](?!'))*+(?P<opened>[eE]?')", re.DOTALL),
+    b"'": re.compile(rb"[^']*'"),
+    b"E'": re.compile(rb"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'", re.DOTALL),
+}
 
 
 def table_names(qualified: bytes) -> list[str]:
@@ -100,9 +106,17 @@ def _string_escape(found: re.Match[bytes]) -> bytes:
     return _copy_escape(found)
 
 
-def statement_ends(text: bytes) -> bool:
-    """Whether `text`, the beginning of a statement, has its closing semicolon at the end of a line."""
-    return _QUOTED_TEXT.sub(b"", text).rstrip().endswith(b";") and b"'" not in _QUOTED_TEXT.sub(b"", text)
+def quote_after(line: bytes, quote: bytes) -> bytes:
+    """The quote that stands open after `line` when `quote` stood open before it: b"", b"'", or b"E'"."""
+    if quote != b"E'" and _PLAIN_QUOTES.search(line) is None:
+        return b"'" if (line.count(b"'") + len(quote)) % 2 else b""
+    position = 0
+    while True:
+        closing = _CLOSINGS[quote].match(line, position)
+        if closing is None:
+            return quote
+        position = closing.end()
+        quote = closing["opened"].upper() if quote == b"" else b""
 
 
 def created_columns(definition: bytes) -> list[str]:

@@ -20,7 +20,7 @@ from blocks.sources.dump_lines import (
     copy_row,
     created_columns,
     insert_rows,
-    statement_ends,
+    quote_after,
     table_names,
 )
 from blocks.sources.json_record import SWAPPED
@@ -228,14 +228,15 @@ class _Scan:
 
     def _whole(self, line: bytes, lines: Iterator[bytes]) -> tuple[bytes, bool]:
         """The statement that begins with `line`, and whether it has an end."""
-        statement, checked = line, 0
-        while not (closed := len(statement) > checked and line.rstrip().endswith(b";") and statement_ends(statement)):
-            checked = len(statement) if line.rstrip().endswith(b";") else checked
+        parts, size, quote = [line], len(line), quote_after(line, b"")
+        while quote or not line.rstrip().endswith(b";"):
             following = next(lines, None)
-            if following is None or len(statement) > LONGEST_STATEMENT:
-                break
-            line, statement = following, statement + following
-        return statement, closed
+            if following is None or size > LONGEST_STATEMENT:
+                return b"".join(parts), False
+            line = following
+            parts.append(line)
+            size, quote = size + len(line), quote_after(line, quote)
+        return b"".join(parts), True
 
     def _add(
         self,

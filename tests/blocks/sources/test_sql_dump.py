@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from blocks.database import normal_url
+from blocks.sources.dump_lines import quote_after
 from blocks.sources.sql_dump import SqlDump, open_sql_dump
 from schemas.errors import BadInput
 from tests.blocks.sources.exports import delivered
@@ -146,6 +147,24 @@ def test_strings_with_escapes_and_casts_are_read_and_expressions_are_named(tmp_p
 def test_escapes_of_copy_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     source = written(tmp_path, b"COPY public.t (a, b) FROM stdin;\r\n\\101\\x42\\b\\v\\q\t\\\\N\r\n\\.\r\n")
     assert rows(source) == [{"a": "AB\b\vq", "b": "\\N"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "before", "after"),
+    [
+        (b"VALUES (1, 'it''s');", b"", b""),
+        (b"VALUES (1, 'it''s;", b"", b"'"),
+        (b"still ''in''; it", b"'", b"'"),
+        (b"out' , E'x\\'y", b"'", b"E'"),
+        (b"\\' still, ''", b"E'", b"E'"),
+        (b"x\\\\', 1);", b"E'", b""),
+        (b"SELECT 1 -- it's", b"", b""),
+        (b'CREATE TABLE "it\'s" (a);', b"", b""),
+        (b"e - else - 'x", b"", b"'"),
+    ],
+)
+def test_the_open_quote_after_a_line_is_known(line: bytes, before: bytes, after: bytes) -> None:
+    assert quote_after(line, before) == after
 
 
 def test_bad_utf8_is_replaced_and_noted(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from blocks.sources.plain_values import plain_value
-from blocks.sources.records import RecordChunk, Row, file_fingerprint, open_file, row_chunks
+from blocks.sources.records import RecordChunk, Row, Unreadable, file_fingerprint, open_file, row_chunks
 from schemas.errors import BadInput
 
 MAGIC = b"PAR1"
@@ -51,22 +52,54 @@ class Parquet:
             with ParquetFile(self.path) as file:
                 groups, index = _groups_from(file.metadata, start)
                 for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=groups):
-                    for record in batch.to_pylist():
+                    for record in _python_rows(batch):
                         if index >= start:
-                            notes: list[str] = []
-                            yield index, {k: plain_value(v, k, notes) for k, v in record.items()}, notes
+                            yield _row(index, record)
                         index += 1
         except (pyarrow.ArrowException, OSError) as error:
             raise BadInput(f"{self.path} is damaged: {_first_line(error)}", path=str(self.path)) from error
 
 
-def _groups_from(metadata: object, start: int) -> tuple[list[int], int]:
+def _row(index: int, record: dict[str, Any] | str) -> Row:
+    if isinstance(record, str):
+        return index, Unreadable(index, record, ""), ()
+    notes: list[str] = []
+    return index, {name: plain_value(value, name, notes) for name, value in record.items()}, notes
+
+
+def _python_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """The rows of `batch`; in place of one that Python cannot hold, such as a date in the year 20000, why."""
+    batch = _in_microseconds(batch)
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError):
+        pass
+    for number in range(batch.num_rows):
+        try:
+            yield from batch.slice(number, 1).to_pylist()
+        except (ValueError, OverflowError) as error:
+            yield f"the row holds a value that cannot be read: {_first_line(error)}"
+
+
+def _in_microseconds(batch: Any) -> Any:
+    """`batch` with moments cut to microseconds, which is what Python and Postgres keep."""
+    import pyarrow
+
+    for number, field in enumerate(batch.schema):
+        if pyarrow.types.is_timestamp(field.type) and field.type.unit == "ns":
+            cut = batch.column(number).cast(pyarrow.timestamp("us", field.type.tz), safe=False)
+            batch = batch.set_column(number, field.name, cut)
+    return batch
+
+
+def _groups_from(metadata: Any, start: int) -> tuple[list[int], int]:
     """The row groups from the one that holds the row `start`, and the number of the first row in them."""
     first = 0
-    for group in range(metadata.num_row_groups):  # type: ignore[attr-defined]
-        rows = metadata.row_group(group).num_rows  # type: ignore[attr-defined]
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
         if first + rows > start:
-            return list(range(group, metadata.num_row_groups)), first  # type: ignore[attr-defined]
+            return list(range(group, metadata.num_row_groups)), first
         first += rows
     return [], first
 

@@ -19,10 +19,7 @@ def plain_record(columns: list[str], row: tuple[Any, ...]) -> tuple[dict[str, An
     Moments become ISO 8601 text, exact numbers their digits, bytes base64.
     """
     notes: list[str] = []
-    record = {
-        name: value if value is None or type(value) is int else plain_value(value, name, notes)
-        for name, value in zip(columns, row, strict=True)
-    }
+    record = {name: plain_value(value, name, notes) for name, value in zip(columns, row, strict=True)}
     return record, notes
 
 
@@ -34,7 +31,7 @@ def plain_value(value: Any, name: str, notes: list[str]) -> Any:
         case None | bool():
             return value
         case int():
-            return value if -WIDEST_INTEGER <= value < WIDEST_INTEGER else str(value)
+            return value if -WIDEST_INTEGER <= value < 2 * WIDEST_INTEGER else str(value)
         case float():
             return value if math.isfinite(value) else _noted(str(value), name, "a number that is none", notes)
         case bytes() | memoryview() | bytearray():

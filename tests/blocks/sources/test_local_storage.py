@@ -58,6 +58,16 @@ def test_an_object_is_one_record_and_plain_text_is_named(tmp_path: Path) -> None
     assert delivered(tables["initialized"]).unreadable[0].reason == "the value is empty"
 
 
+def test_an_object_that_is_cut_damaged_or_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_export(tmp_path / "e.json", {}, texts={"damaged": '{"a":1', "long": '{"a":"' + "x" * 400 + '"}'})
+    monkeypatch.setattr("blocks.sources.json_table.LARGEST_OBJECT", 200)
+    tables = open_local_storage(path).tables()
+    assert delivered(tables["damaged"]).unreadable[0].reason.startswith("not valid JSON")
+    assert delivered(tables["long"]).unreadable[0].reason == "the object has no end, or is larger than 32 MB"
+    path.write_text(r'{"authSession":"{\"a\":1}')
+    assert len(delivered(open_local_storage(path).tables()["authSession"]).unreadable) == 1
+
+
 def test_values_given_as_plain_json_are_read_as_well(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_text(

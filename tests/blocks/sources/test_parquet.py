@@ -52,6 +52,18 @@ def test_rows_come_as_json_values_and_reading_goes_on_at_any(tmp_path: Path) -> 
     assert table.place(3) == "requests.parquet, row 3"
 
 
+def test_nanoseconds_are_cut_and_a_date_beyond_python_is_named(tmp_path: Path) -> None:
+    from pyarrow import array, parquet, table, timestamp
+
+    at = array([1_700_000_000_123_456_789, None], timestamp("ns", "UTC"))
+    day = array([0, 600_000_000_000], timestamp("s"))
+    parquet.write_table(table({"at": at, "day": day}), tmp_path / "x.parquet")
+    found = delivered(open_parquet(tmp_path / "x.parquet"))
+    assert found.records == [{"at": "2023-11-14T22:13:20.123456+00:00", "day": "1970-01-01T00:00:00"}]
+    assert [piece.index for piece in found.unreadable] == [1]
+    assert found.unreadable[0].reason.startswith("the row holds a value that cannot be read")
+
+
 def test_what_is_no_parquet_or_damaged_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"no")
     with pytest.raises(BadInput, match="no Parquet file"):

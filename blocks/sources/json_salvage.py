@@ -7,7 +7,7 @@ culprits are alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -96,6 +96,10 @@ class Salvage:
     ended: bool = False
     _resume_at: int | None = None
     _restarts: int = 0
+    _indexes: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.batch.indexes = self._indexes
 
     def read(self, tail: bytes) -> None:
         """`batch` has all of the stretch that can be told; `tail` may follow the array's bracket."""
@@ -147,7 +151,7 @@ class Salvage:
 
     def _add(self, records: list[Any]) -> None:
         first = self.batch.after
-        self.batch.indexes = [*self.batch.indexes, *range(first, first + len(records))]
+        self._indexes.extend(range(first, first + len(records)))
         self.batch.records.extend(records)
         self.batch.after += len(records)
         self.keys = self.keys or tuple(records[0])[:2]

@@ -30,7 +30,7 @@ RECORDS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), max_size=12)
 WRITINGS = st.sampled_from([{"separators": (",", ":")}, {}, {"indent": 1}, {"ensure_ascii": False}])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     records=RECORDS,
     writing=WRITINGS,

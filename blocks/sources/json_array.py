@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from blocks.sources.json_salvage import Salvage, damaged, faithful, strictly
+from blocks.sources.json_salvage import Salvage, damage, faithful, strictly
 from blocks.sources.json_splitting import SPACE, last_comma
 from blocks.sources.records import Batch, RecordChunk, as_chunk
 
@@ -87,7 +87,7 @@ class JsonArray:
         if values is not None and faithful(values, buffer[:cut]):
             self._learn(values, buffer, cut)
             return Batch(range(first, first + len(values)), values, after=first + len(values)), cut + 1, False
-        hopeless = len(buffer) >= LONGEST_RECORD or (cut <= 0 and damaged(buffer))
+        hopeless = len(buffer) >= LONGEST_RECORD or (cut <= 0 and damage(buffer) is not None)
         if cut <= 0 and not hopeless:
             return Batch(after=first), 0, False
         salvage = self._salvage(buffer, first, give_up=hopeless)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from blocks.sources.json_record import no_record, read_record
-from blocks.sources.json_splitting import SPACE, elements, later_objects
+from blocks.sources.json_splitting import SPACE, elements, last_comma, later_objects
 from blocks.sources.records import Batch, Unreadable, shown
 
 _FAN = 8
@@ -21,7 +21,8 @@ _CANDIDATES = 16
 _RESTARTS = 64
 _LONGEST_TOKEN = 12
 """Characters of what may be torn at the end of a text: a literal, a pair of escapes."""
-_LONGEST_CANDIDATE = 1 << 20
+_LONGEST_CANDIDATE = 1 << 18
+_WINDOW_BYTES = 1 << 12
 _LONG_INTEGER = re.compile(rb"[:\[,]\s*-?\d{19}")
 _FIRST_KEY = re.compile(rb'\s*\{\s*"([^"\\]*)"')
 _ZEROS = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
@@ -38,13 +39,14 @@ def strictly(text: bytes) -> list[Any] | None:
     return values
 
 
-def damaged(text: bytes) -> bool:
-    """Whether `text`, which ends within an element, can be told to be wrong before its end, whatever follows."""
+def damage(text: bytes) -> int | None:
+    """Where `text`, elements that may go on, can be told to be wrong before its end; None where it cannot."""
     try:
         orjson.loads(b"[" + text)
     except orjson.JSONDecodeError as error:
-        return 0 < error.pos < len(error.doc) - _LONGEST_TOKEN
-    return False
+        if 0 < error.pos < len(error.doc) - _LONGEST_TOKEN:
+            return len(error.doc[1 : error.pos].encode())
+    return None
 
 
 def faithful(values: list[Any], text: bytes) -> bool:
@@ -104,24 +106,65 @@ class Salvage:
     def read(self, tail: bytes) -> None:
         """`batch` has all of the stretch that can be told; `tail` may follow the array's bracket."""
         at: int | None = 0
+        size = _WINDOW_BYTES
         while at is not None:
-            self._resume_at = None
-            self._read_from(at, tail)
-            at = self._resume_at
-            self._restarts += 1
+            window = self.text[at : at + size]
+            wrong = damage(window)
+            if wrong is None and at + size >= len(self.text):
+                at = self._read_rest(at, tail)
+                continue
+            comma = last_comma(window[:wrong])
+            if comma >= 0:
+                at = self._read_run(at, at + comma)
+            elif wrong is not None:
+                at = self._read_damaged(at, tail)
+            size = _WINDOW_BYTES if wrong is not None else 4 * size if comma < 0 else 2 * size
 
-    def _read_from(self, at: int, tail: bytes) -> None:
+    def _read_run(self, begin: int, end: int) -> int:
+        """Whole elements have been read; returns where to go on."""
+        text = self.text[begin:end]
+        values = strictly(text)
+        if values is not None and faithful(values, text):
+            self._add(values)
+            return end + 1
+        self._resume_at = None
+        self._read_spans([(first + begin, after + begin, stop) for first, after, stop in elements(text)])
+        return self._resume_at or end + 1
+
+    def _read_damaged(self, begin: int, tail: bytes) -> int | None:
+        """The damaged element that begins here has been told; returns where to go on, None at the end."""
+        size = _WINDOW_BYTES
+        while True:
+            _, end, stop = next(elements(self.text[begin : begin + size]))
+            if stop or begin + size >= len(self.text):
+                break
+            following = self._next_record(begin, begin + size)
+            if following is not None:
+                self._name("the record has no end", self.text[begin:following])
+                return following
+            size *= 4
+        if stop != ",":
+            return self._read_rest(begin, tail)
+        self._resume_at = None
+        self._read_one((begin, begin + end, stop))
+        return self._resume_at or begin + end + 1
+
+    def _read_rest(self, at: int, tail: bytes) -> int | None:
+        """All from here to the end has been told; returns a place to go on at if there is one."""
+        self._resume_at = None
+        self._restarts += 1
         spans = [(begin + at, end + at, stop) for begin, end, stop in elements(self.text[at:])]
         last = spans.pop()
         closed = bool(spans) and spans[-1][2] == "]"
         self._read_spans([] if closed and self._is_empty(spans) else spans)
         if self._resume_at is not None:
-            return
+            return self._resume_at
         self.consumed = last[0]
         if closed:
             self._after_the_bracket(last, tail)
         elif self.final or (self.give_up and last[0] == 0):
             self._unfinished(last)
+        return self._resume_at
 
     def _is_empty(self, spans: list[Span]) -> bool:
         """Whether nothing but space stands before the bracket of an array without elements."""

@@ -102,3 +102,41 @@ def test_any_bytes_in_place_of_an_array_end_without_a_traceback(junk: bytes, blo
             array = JsonArray(lambda offset, read=read: read(file, offset, len(junk)), Mark(0, 0, b'{"id":1},'))
             (first, *_) = array_chunks("t", array.batches(), 1000, 0)
             assert first.records[0] == {"id": 1}
+
+
+BAD = ['{"id":}', '{"id":1 "a":2}', '{"id":1,}', "nope", "7", "[]", "", '"x"', '{"id":[1,}]}', '{"id":tru}']
+ODD = [
+    ('{"id":NaN}', {"id": "NaN"}),
+    ('{"id":1,"id":2}', {"id": 2}),
+    (r'{"id":"\u0000\ud800"}', {"id": "\ufffd\ufffd"}),
+]
+GOOD = [('{"id":1,"t":"],{"}', {"id": 1, "t": "],{"}), ('{"id":2,"t":[{"id":3},{}]}', {"id": 2, "t": [{"id": 3}, {}]})]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sampled_from([*((text, None) for text in BAD), *ODD, *GOOD, *GOOD]), min_size=1, max_size=30),
+    st.sampled_from([",", " ,\n", ", "]),
+    st.integers(5, 200),
+    st.integers(5, 120),
+)
+def test_each_bad_element_is_named_at_its_place_and_all_others_are_read(
+    written: list[tuple[str, dict[str, Any] | None]], separator: str, block: int, window: int
+) -> None:
+    text = f"{separator.join(text for text, _ in written)}]".encode()
+    with (
+        tempfile.TemporaryFile() as file,
+        mock.patch.object(json_strings, "BLOCK_BYTES", block),
+        mock.patch("blocks.sources.json_salvage._WINDOW_BYTES", window),
+    ):
+        file.write(text)
+        file.flush()
+        array = JsonArray(lambda offset: json_strings.plain_pieces(file, offset, len(text)), Mark(0, 0, b""))
+        chunks = list(array_chunks("t", array.batches(), 7, 0))
+    if written == [("", None)]:  # an empty array
+        assert chunks == []
+        return
+    found = {index: record for chunk in chunks for index, record in zip(chunk.indexes, chunk.records, strict=True)}
+    assert found == {index: record for index, (_, record) in enumerate(written) if record is not None}
+    named = [piece.index for chunk in chunks for piece in chunk.unreadable]
+    assert named == [index for index, (_, record) in enumerate(written) if record is None]

@@ -178,7 +178,7 @@ def _exchange(driver: psycopg.Connection[Any], lines: str, values: list[Any]) ->
 
     with ClientCursor(driver, row_factory=namedtuple_row) as cursor:
         cursor.execute(lines.encode(), values)
-        return [result.fetchall() if result.description else [] for result in cursor.results()]
+        return [result.fetchall() if _has_rows(result) else [] for result in cursor.results()]
 
 
 async def _exchange_async(driver: psycopg.AsyncConnection[Any], lines: str, values: list[Any]) -> list[Sequence[Any]]:
@@ -187,7 +187,11 @@ async def _exchange_async(driver: psycopg.AsyncConnection[Any], lines: str, valu
 
     async with AsyncClientCursor(driver, row_factory=namedtuple_row) as cursor:
         await cursor.execute(lines.encode(), values)
-        return [await result.fetchall() if result.description else [] async for result in cursor.results()]
+        return [await result.fetchall() if _has_rows(result) else [] async for result in cursor.results()]
+
+
+def _has_rows(cursor: psycopg.ClientCursor[Any] | psycopg.AsyncClientCursor[Any]) -> bool:
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -135,9 +136,17 @@ class Recorder:
                     future.set_result(outcome)
 
     async def _commit(self, operations: Sequence[Operation]) -> list[Outcome]:
+        began = time.monotonic()
+        try:
+            return await self._transact(operations)
+        except DatabaseUnavailable:
+            return await self._commit_again(operations, self._patience_seconds - (time.monotonic() - began))
+
+    async def _commit_again(self, operations: Sequence[Operation], seconds: float) -> list[Outcome]:
+        """For as long as `seconds`; apart from the first try, as setting retries up takes a fifth of a transaction."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseUnavailable),
-            stop=stop_after_delay(self._patience_seconds),
+            stop=stop_after_delay(seconds),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
             reraise=True,
         )

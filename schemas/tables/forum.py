@@ -152,7 +152,7 @@ class Citation(_Kept, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     """ANSWER/id of the citation: the forum counted them from one in every answer."""
-    answer_id: Mapped[str] = mapped_column(ForeignKey("ai_answers.id", ondelete="CASCADE"), index=True)
+    answer_id: Mapped[str] = mapped_column(ForeignKey("ai_answers.id"), index=True)
     material_id: Mapped[str | None] = mapped_column(ForeignKey("course_materials.id"), index=True)
     course_id: Mapped[str | None] = mapped_column(ForeignKey("courses.id"), index=True)
     ordinal: Mapped[int] = mapped_column(Integer)
@@ -187,7 +187,7 @@ class AiMessage(_Kept, Base):
     __table_args__ = (one_of("role", "user", "assistant", "system"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    conversation_id: Mapped[str] = mapped_column(ForeignKey("ai_conversations.id", ondelete="CASCADE"), index=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("ai_conversations.id"), index=True)
     role: Mapped[str]
     content: Mapped[str]
     created_at: Mapped[datetime]

@@ -294,7 +294,6 @@ def upgrade() -> None:
             ["conversation_id"],
             ["ai_conversations.id"],
             name=op.f("fk_ai_messages_conversation_id"),
-            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ai_messages")),
     )
@@ -320,9 +319,7 @@ def upgrade() -> None:
             name=op.f("ck_citations_source_type"),
         ),
         sa.CheckConstraint("relevance BETWEEN 0 AND 100", name=op.f("ck_citations_relevance_range")),
-        sa.ForeignKeyConstraint(
-            ["answer_id"], ["ai_answers.id"], name=op.f("fk_citations_answer_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["answer_id"], ["ai_answers.id"], name=op.f("fk_citations_answer_id")),
         sa.ForeignKeyConstraint(["course_id"], ["courses.id"], name=op.f("fk_citations_course_id")),
         sa.ForeignKeyConstraint(["material_id"], ["course_materials.id"], name=op.f("fk_citations_material_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_citations")),

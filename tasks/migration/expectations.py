@@ -1,0 +1,174 @@
+"""What is expected of a staged table: the rules that follow from its declaration, and those of its suite.
+
+The rules are checked on a view over the staging table with one column of truth values for each fact that needs other
+rows: whether a reference is known, whether an id is the first of its kind, whether the row here is ours to change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+from schemas.errors import ConfigurationError
+from tasks.migration.declaration import Kind, Lookup, Reference, Table, rule_name
+from tasks.migration.reading import SEQUENCE
+from tasks.migration.staging import HASH, Staging, hash_of, literal, quoted
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A column of the view that says whether something holds of a row.
+
+    Attributes:
+        joins: what the view joins to know it.
+        reason: why a row is rejected of which it does not hold; SQL of text over `s`.
+    """
+
+    name: str
+    rule: str
+    expression: str
+    joins: str
+    sentence: str
+    reason: str
+    link: Reference | Lookup | None = None
+
+    def expectation(self) -> dict[str, Any]:
+        """It holds of every row."""
+        kwargs = {"column": self.name, "value_set": [True]}
+        return {"type": "expect_column_values_to_be_in_set", "kwargs": kwargs, "meta": {"rule": self.rule}}
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The rules of one table of a kind."""
+
+    kind: Kind
+    table: Table
+    staging: Staging
+    source_name: str
+
+    @cached_property
+    def facts(self) -> list[Fact]:
+        """What is known of each row, in the order in which it matters."""
+        return list(self._facts())
+
+    @cached_property
+    def suite(self) -> list[dict[str, Any]]:
+        """The suite in `schemas/expectations/KIND/TABLE.json`; empty where there is none.
+
+        Raises:
+            ConfigurationError: it is no suite whose every expectation names its rule and reason.
+        """
+        file = files("schemas.expectations") / self.kind.name / f"{self.table.name}.json"
+        if not file.is_file():
+            return []
+        found: list[dict[str, Any]] = json.loads(file.read_text())["expectations"]
+        for expectation in found:
+            meta = expectation.setdefault("meta", {})
+            if not {"rule", "reason"} <= meta.keys():
+                raise ConfigurationError(f"{file} has an expectation without a rule and a reason in its meta")
+            meta["rule"] = f"{self.table.name}.{meta['rule']}"
+        return found
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every expectation, as JSON."""
+        return [*(fact.expectation() for fact in self.facts), *self.suite]
+
+    def view(self) -> str:
+        """SQL that makes the view."""
+        facts = "".join(f", {fact.expression} AS {quoted(fact.name)}" for fact in self.facts)
+        joins = " ".join(fact.joins for fact in self.facts)
+        return (
+            f"CREATE OR REPLACE VIEW {self.staging.view_path(self.table)} AS "
+            f"SELECT s.*{facts} FROM {self.staging.path(self.table)} AS s {joins}"
+        )
+
+    def _facts(self) -> Iterator[Fact]:
+        yield self._first()
+        yield from self._ours()
+        for number, link in enumerate(self.table.references):
+            yield self._known(link, f"p{number}")
+        for link in self.table.lookups:
+            yield self._found(link)
+
+    def _first(self) -> Fact:
+        path = self.staging.path(self.table)
+        return Fact(
+            "id_is_first",
+            f"{self.table.name}.duplicate",
+            "(later._seq IS NULL)",
+            f"LEFT JOIN (SELECT d.{SEQUENCE} FROM {path} AS d JOIN (SELECT id, min({SEQUENCE}) AS first FROM {path} "
+            f"GROUP BY id HAVING count(*) > 1) AS twice USING (id) WHERE d.{SEQUENCE} > twice.first) AS later "
+            f"USING ({SEQUENCE})",
+            "the id stands twice; the first record counts",
+            "'the id ' || s.id || ' stands twice; the first record counts'",
+        )
+
+    def _ours(self) -> Iterator[Fact]:
+        target, names = self.table.target, self.table.column_names
+        yield Fact(
+            "id_is_free",
+            f"{self.table.name}.taken",
+            "(other.id IS NULL)",
+            f"LEFT JOIN {target} AS other ON other.id = s.id AND other.source IS DISTINCT FROM "
+            + literal(self.source_name),
+            "a row of another source or of an application has the id",
+            f"'{target} ' || s.id || ' belongs to another source or to an application'",
+        )
+        yield Fact(
+            "row_is_untouched",
+            f"{self.table.name}.changed here",
+            "(touched.id IS NULL)",
+            f"LEFT JOIN {target} AS touched ON touched.id = s.id AND touched.source = "
+            f"{literal(self.source_name)} AND touched.{HASH} <> {hash_of(names, 'touched')}",
+            "the row was changed here after it was loaded and is left as it is",
+            f"'{target} ' || s.id || ' was changed here after it was loaded and is left as it is'",
+        )
+
+    def _known(self, link: Reference, alias: str) -> Fact:
+        parent = self._parent(link)
+        column, field = quoted(link.column), self.table.alias(link.column)
+        return Fact(
+            f"{link.column}_is_known",
+            rule_name(self.table, link.column),
+            f"(s.{column} IS NULL OR {alias}.id IS NOT NULL)",
+            f"LEFT JOIN (SELECT id FROM {self.staging.path(parent)} UNION SELECT id FROM {parent.target}) "
+            f"AS {alias} ON {alias}.id = s.{column}",
+            f"{field} names no row of {parent.name}",
+            f"'{field} ' || s.{column} || ' is in no {parent.name}'",
+            link,
+        )
+
+    def _found(self, link: Lookup) -> Fact:
+        return Fact(
+            f"{link.column}_is_found",
+            rule_name(self.table, link.column),
+            f"(s.{quoted(link.column)} IS NOT NULL)",
+            "",
+            f"no row of {link.to} has its {link.by} as {link.match}",
+            f"'no {link.to} with {link.match} ' || coalesce(quote_literal(left(s.{quoted(link.by)}, 100)), 'null')",
+            link,
+        )
+
+    def _parent(self, link: Reference | Lookup) -> Table:
+        parent = self.kind.table(link.to)
+        if parent is None:
+            raise ConfigurationError(f"{self.kind.name} has no table {link.to}, which {self.table.name} refers to")
+        return parent
+
+    def resolve(self) -> Iterator[str]:
+        """SQL that fills the columns that are looked up, from what is staged and what is here."""
+        for link in self.table.lookups:
+            parent = self._parent(link)
+            wanted = dict.fromkeys(["id", link.match, *([link.within] if link.within else [])])
+            columns = ", ".join(map(quoted, wanted))
+            agree = f" AND p.{quoted(link.within)} = s.{quoted(link.within)}" if link.within else ""
+            yield (
+                f"UPDATE {self.staging.path(self.table)} AS s SET {quoted(link.column)} = p.id FROM "
+                f"(SELECT {columns} FROM {self.staging.path(parent)} UNION SELECT {columns} FROM {parent.target}) AS p "
+                f"WHERE p.{quoted(link.match)} = s.{quoted(link.by)}{agree} AND s.{quoted(link.column)} IS NULL"
+            )

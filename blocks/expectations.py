@@ -48,9 +48,7 @@ class ExpectationRunner:
             warnings.simplefilter("ignore")  # that there is a class for Postgres, which refuses socket folders
             self._source = self._context.data_sources.add_sql("staging", connection_string=address)
 
-    def check(
-        self, schema: str, table: str, expectations: Sequence[Mapping[str, Any]], identity: str
-    ) -> list[Broken]:
+    def check(self, schema: str, table: str, expectations: Sequence[Mapping[str, Any]], identity: str) -> list[Broken]:
         """Those of `expectations` that rows of `table` break, with the rows.
 
         Whether any does is asked in one query for all; the rows are fetched only where some do.
@@ -92,7 +90,7 @@ class ExpectationRunner:
             "exclude_unexpected_values": True,
             "return_unexpected_index_query": False,
         }
-        (result,) = batch.validate(suite, result_format=form).results  # type: ignore[arg-type]
+        (result,) = batch.validate(suite, result_format=form).results
         found = result.result.get("unexpected_index_list") or ()
         rows = sorted({row for column in found for row in column[identity]})
         return Broken(expectation["meta"]["rule"], expectation["meta"], rows)

@@ -15,16 +15,21 @@ from uuid import UUID
 
 from prefect import flow
 from pydantic import Field
+from sqlalchemy.engine import URL
 
+from blocks.database import create_database, database_errors
 from flows.migration_progress import showing
 from flows.migration_report import publish
 from flows.running import note_run, prefect_flow_run_id
-from schemas.migration import MigrationReport, Policy, RollbackReport
+from schemas.migration import MigrationReport, Policy, RollbackReport, RollbackTable
+from tasks.ledger.operations import Attempt
 from tasks.ledger.run_records import read_run
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
+from tasks.ledger.steps import step
 from tasks.migration.kinds import find_kind
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
+from tasks.migration.rollback import Rollback, require_migration
 
 MIGRATE = "migrate-data"
 ROLL_BACK = "rollback-migration"
@@ -113,3 +118,54 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
         seconds=round(seconds, 3),
         rows_per_second=round(rows / seconds, 1),
     )
+
+
+@flow(name=ROLL_BACK, flow_run_name="roll back {run}", persist_result=False)
+async def rollback_migration(run: UUID, project: str = "") -> RollbackReport:
+    """Take a migration back: what it inserted is deleted, what it changed or pruned is put back.
+
+    Args:
+        run: Id of the run to take back
+        project: Which project this run belongs to; empty: that of the migration
+
+    Raises:
+        NotFound: there is no such run, or nothing of it is left.
+        BadInput: it is no migration, or still at work.
+        RunBusy: another run is at work on the source.
+        StandsOn: later changes stand on it; the message names them and nothing was changed.
+    """
+    async with open_ledger() as ledger:
+        record = await read_run(run)
+        dry_run = bool(record.parameters.get("dry_run"))
+        require_migration(record.flow, record.status, dry_run)
+        name = record.parameters.get("source_name") or record.parameters["kind"]
+        run_request = RunRequest(
+            flow=ROLL_BACK,
+            subject=str(run),
+            project=project or record.project,
+            parameters={"run": str(run), "project": project},
+            prefect_flow_run_id=prefect_flow_run_id(),
+        )
+        async with open_run(run_request) as opened:
+            note_run(opened)
+            rollback = Rollback(run, find_kind(record.parameters["kind"]))
+
+            async def take_back(of_run: UUID) -> RollbackReport:
+                tables = await asyncio.to_thread(_take_back, ledger.engine.url, rollback, name, opened.attempt)
+                return RollbackReport(
+                    run_id=opened.id, status="completed", of_run=of_run, source_name=name, tables=tables
+                )
+
+            report = await step("take back", version="1")(take_back)(run)
+            opened.result = report.model_dump(mode="json")
+    await publish(report)
+    return report
+
+
+def _take_back(url: URL, rollback: Rollback, source_name: str, attempt: Attempt) -> tuple[RollbackTable, ...]:
+    engine = create_database(url)
+    try:
+        with hold_source(engine, source_name), database_errors(), engine.begin() as connection:
+            return rollback.take_back(connection, attempt)
+    finally:
+        engine.dispose()

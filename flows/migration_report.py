@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flows.running import prefect_flow_run_id
@@ -24,9 +25,7 @@ async def publish(report: MigrationReport | RollbackReport) -> None:
     key = re.sub(r"[^a-z0-9]+", "-", report.source_name.lower()).strip("-") or "source"
     markdown = as_markdown(report) if isinstance(report, MigrationReport) else _rollback_markdown(report)
     try:
-        await acreate_markdown_artifact(
-            markdown=markdown, key=f"migration-{key}", description=f"Run {report.run_id}"
-        )
+        await acreate_markdown_artifact(markdown=markdown, key=f"migration-{key}", description=f"Run {report.run_id}")
     except Exception as error:  # of Prefect's client, of its HTTP or of the server
         log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)
 
@@ -63,7 +62,8 @@ def as_markdown(report: MigrationReport) -> str:
     lines = [
         f"# {report.kind}: {report.source}",
         "",
-        f"{kind_of_run} {report.run_id}: {report.rows:,} rows in {report.seconds:.1f} s ({report.rows_per_second:,.0f}/s)",
+        f"{kind_of_run} {report.run_id}: {report.rows:,} rows in {report.seconds:.1f} s, "
+        f"{report.rows_per_second:,.0f} a second",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",
@@ -120,7 +120,7 @@ def _console() -> Console:
     return Console()
 
 
-def _print_table(console: Console, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(console: Console, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich import box
     from rich.table import Table
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 Policy = Literal["reject", "null", "create-placeholder", "abort"]
-"""What becomes of a row that breaks a rule: it is left out, loses the value, gets a stand-in to refer to, or ends the run."""
+"""What becomes of a row that breaks a rule: it is left out, loses the value, gets what it lacks, or ends the run."""
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 SHOWN = 5

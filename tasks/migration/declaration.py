@@ -111,6 +111,11 @@ class Table:
         """Names of the columns that are filled."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def links(self) -> tuple[Reference | Lookup, ...]:
+        """Its columns that name rows of other tables."""
+        return (*self.references, *self.lookups)
+
     def alias(self, column: str) -> str:
         """What the source calls the column."""
         known = self.model.model_fields.get(column)
@@ -148,11 +153,7 @@ class Kind:
     @cached_property
     def default_policies(self) -> dict[str, Policy]:
         """Policies of the references, as `table.field`."""
-        return {
-            rule_name(table, link.column): link.policy
-            for table in self.tables
-            for link in (*table.references, *table.lookups)
-        }
+        return {rule_name(table, link.column): link.policy for table in self.tables for link in table.links}
 
     def policies(self, chosen: Mapping[str, str]) -> dict[str, Policy]:
         """The policy of every reference, with those `chosen` in place of the defaults.
@@ -167,13 +168,13 @@ class Kind:
             allowed = self._allowed(table, link)
             if policy not in allowed:
                 raise BadInput(f"the policy of {name} can be {', '.join(allowed)}, not {policy}")
-            policies[name] = policy  # type: ignore[assignment]
+            policies[name] = policy
         return policies
 
     def _link(self, rule: str) -> tuple[Table, Reference | Lookup]:
         name, _, column = rule.rpartition(".")
         table = self.table(name)
-        for link in (*table.references, *table.lookups) if table else ():
+        for link in table.links if table else ():
             if _plain(column) in (_plain(link.column), _plain(table.alias(link.column) if table else "")):
                 assert table is not None
                 return table, link

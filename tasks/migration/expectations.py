@@ -92,8 +92,8 @@ class Expectations:
         yield from self._ours()
         for number, link in enumerate(self.table.references):
             yield self._known(link, f"p{number}")
-        for link in self.table.lookups:
-            yield self._found(link)
+        for lookup in self.table.lookups:
+            yield self._found(lookup)
 
     def _first(self) -> Fact:
         path = self.staging.path(self.table)

@@ -26,7 +26,8 @@ Moment = datetime
 Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 CountOrZero = Annotated[Count, BeforeValidator(_zero)]
 Percent = Annotated[int, Field(ge=0, le=100)]
-Texts = Annotated[list[str], BeforeValidator(_empty_list)]
+Texts = Annotated[list[str], BeforeValidator(_empty_list), Field(default_factory=list)]
+"""A list of texts; null or missing is an empty one."""
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 

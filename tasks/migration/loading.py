@@ -50,9 +50,7 @@ class Counts:
     unchanged: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.inserted + other.inserted, self.updated + other.updated, self.unchanged + other.unchanged
-        )
+        return Counts(self.inserted + other.inserted, self.updated + other.updated, self.unchanged + other.unchanged)
 
 
 @dataclass(frozen=True)
@@ -87,20 +85,22 @@ class Loader:
         return total
 
     def _done(self, connection: Connection, table: Table) -> dict[int, Counts]:
-        statement = "SELECT chunk, inserted, updated, unchanged FROM migration_chunks WHERE run_id = :run AND target = :t"
+        statement = (
+            "SELECT chunk, inserted, updated, unchanged FROM migration_chunks WHERE run_id = :run AND target = :t"
+        )
         rows = connection.execute(text(statement), {"run": self.attempt.run_id, "t": table.name})
         return {row.chunk: Counts(row.inserted, row.updated, row.unchanged) for row in rows}
 
-    def _chunk(
-        self, connection: Connection, table: Table, number: int, part: dict[str, int], *, empty: bool
-    ) -> Counts:
+    def _chunk(self, connection: Connection, table: Table, number: int, part: dict[str, int], *, empty: bool) -> Counts:
         hold_run_here(connection, self.attempt)
         values = {**part, "run": self.attempt.run_id, "source": self.source_name, "target": table.target}
         path = self.staging.path(table)
         where = f"s.{SEQUENCE} >= :begin AND s.{SEQUENCE} < :end"
         updated = 0
         if not empty:
-            updated = connection.execute(text(_BEFORE.format(path=path, target=table.target, where=where)), values).rowcount
+            updated = connection.execute(
+                text(_BEFORE.format(path=path, target=table.target, where=where)), values
+            ).rowcount
         written = connection.execute(text(self._insert(table, where)), values).rowcount
         staged = connection.execute(text(f"SELECT count(*) FROM {path} AS s WHERE {where}"), values).scalar_one()
         counts = Counts(written - updated, updated, staged - written)
@@ -194,8 +194,9 @@ class Gone:
             ExpectationFailed: rows that stay refer to one of them.
         """
         statement = (
-            f"WITH gone AS MATERIALIZED ({self.query}), kept AS (INSERT INTO migration_rows (run_id, target, row_id, "
-            f"before) SELECT :run, :target, t.id, to_jsonb(t) FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
+            f"WITH gone AS MATERIALIZED ({self.query}), kept AS ("
+            f"INSERT INTO migration_rows (run_id, target, row_id, before) "
+            f"SELECT :run, :target, t.id, to_jsonb(t) FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
             f"ON CONFLICT DO NOTHING) DELETE FROM {self.target} WHERE id IN (SELECT id FROM gone)"
         )
         try:

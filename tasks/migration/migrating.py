@@ -100,7 +100,9 @@ def hold_source(engine: Engine, source_name: str) -> Iterator[None]:
     lock = {"name": f"migration of {source_name}"}
     with database_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), lock).scalar():
-            raise RunBusy(f"another run is at work on the source {source_name}; wait for it, or name this one otherwise")
+            raise RunBusy(
+                f"another run is at work on the source {source_name}; wait for it, or name this one otherwise"
+            )
         try:
             yield
         finally:
@@ -175,6 +177,7 @@ class Migrating:
 
     async def _in_thread(self, work: Callable[[Connection], T]) -> T:
         """The result of `work`, which is asked to stop and waited for when this is interrupted."""
+
         def connected() -> T:
             with database_errors(), self.engine.connect() as connection:
                 _prepare(connection)

@@ -22,7 +22,7 @@ _IN_TEXT = re.compile(r"""(\\*["']?([\w.-]+)\\*["']?\s*[:=]\s*)(\\*"(?:[^"\\]|\\
 
 @lru_cache(maxsize=4096)
 def names_a_secret(name: str) -> bool:
-    """Whether a field called `name` holds a password or key: `password`, `api_key`, `OPENAI_API_KEY`, `userPassword`."""
+    """Whether a field called `name` holds a password or key: `password`, `OPENAI_API_KEY`, `userPassword`."""
     plain = _NOT_LETTERS.sub("", name.casefold())
     return plain in SECRET_NAMES or plain.endswith(("password", "apikey", "secretkey", "accesstoken", "clientsecret"))
 
@@ -47,9 +47,8 @@ class Refusal:
         names = set().union(*records)
         for name in [name for name in names if self.refuses(name)]:
             for record in records:
-                if name in record:
-                    if record.pop(name) is not None:
-                        self.counts[table, name] += 1
+                if record.pop(name, None) is not None:
+                    self.counts[table, name] += 1
 
     def scrub(self, table: str, value: Any) -> Any:
         """`value`, from which secret fields are gone at any depth; it is changed in place."""

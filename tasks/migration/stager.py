@@ -115,7 +115,9 @@ class Stager:
             elif table is None:
                 rest.append((rest_table(postgres_text(name)), source_table))
             elif table.name in known:
-                raise BadInput(f"{self.source.description} has {table.name} twice, as {known[table.name].name} and {name}")
+                raise BadInput(
+                    f"{self.source.description} has {table.name} twice, as {known[table.name].name} and {name}"
+                )
             else:
                 known[table.name] = source_table
         if not known:

@@ -33,7 +33,7 @@ class CourseRecord(SourceRecord):
     name: str
     term: str | None = None
     description: str | None = None
-    instructor_ids: Texts = []
+    instructor_ids: Texts
     enrollment_count: Count | None = None
     status: Literal["active", "archived"] = "active"
     created_at: Moment | None = None
@@ -54,7 +54,7 @@ class ThreadRecord(SourceRecord):
     title: str
     content: str
     status: Literal["open", "answered", "resolved"]
-    tags: Texts = []
+    tags: Texts
     views: CountOrZero = 0
     created_at: Moment
     updated_at: Moment | None = None
@@ -85,7 +85,7 @@ class MaterialRecord(SourceRecord):
     type: MaterialType
     title: str
     content: str
-    keywords: Texts = []
+    keywords: Texts
     week: Count | None = None
     created_at: Moment | None = None
     updated_at: Moment | None = None
@@ -109,7 +109,7 @@ class AnswerRecord(SourceRecord):
     instructor_endorsements: CountOrZero = 0
     total_endorsements: CountOrZero = 0
     instructor_endorsed: bool = False
-    endorsed_by: Texts = []
+    endorsed_by: Texts
     generated_at: Moment
     updated_at: Moment | None = None
 
@@ -120,7 +120,9 @@ class CitationRecord(SourceRecord):
     course_id: Id | None = None
     ordinal: Count
     title: str = Field(alias="source")
-    source_type: Annotated[MaterialType | None, BeforeValidator(lambda kind: "slide" if kind == "slides" else kind)] = None
+    source_type: Annotated[MaterialType | None, BeforeValidator(lambda kind: "slide" if kind == "slides" else kind)] = (
+        None
+    )
     excerpt: str | None = None
     relevance: Percent | None = None
     link: str | None = None

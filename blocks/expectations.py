@@ -62,7 +62,9 @@ class ExpectationRunner:
         """
         if not expectations:
             return []
-        batch = self._source.add_table_asset(table, table_name=table, schema_name=schema)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of schema_name; the source is not of one schema
+            batch = self._source.add_table_asset(table, table_name=table, schema_name=schema)
         whole = batch.add_batch_definition_whole_table("all").get_batch()
         failing = [expectations[place] for place, good in enumerate(self._met(whole, expectations)) if not good]
         return [self._broken(whole, expectation, identity) for expectation in failing]

@@ -27,6 +27,7 @@ from tasks.ledger.run_records import read_run
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
+from tasks.migration.earlier import as_unchanged
 from tasks.migration.kinds import find_kind
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
 from tasks.migration.rollback import Rollback, require_migration
@@ -100,13 +101,17 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
     began = time.monotonic()
     with hold_source(migrating.engine, request.name):
         async with showing(migrating.progress):
-            tables = await migrating.work()
+            before = await migrating.earlier()
+            tables = () if before else await migrating.work()
     seconds = time.monotonic() - began
-    rows = sum(table.read for table in tables)
-    return MigrationReport(
+    if before:
+        return as_unchanged(before, run_id=run.id, source=request.source, seconds=round(seconds, 3)).timed()
+    report = MigrationReport(
         run_id=run.id,
         status="completed",
         kind=request.kind,
+        kind_version=migrating.kind.version,
+        policies=migrating.policies,
         source=request.source,
         source_name=request.name,
         fingerprint=migrating.source.fingerprint,
@@ -116,8 +121,8 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
         refused=tuple(migrating.staged.refused),
         notes=tuple(migrating.staged.notes),
         seconds=round(seconds, 3),
-        rows_per_second=round(rows / seconds, 1),
     )
+    return report.timed()
 
 
 @flow(name=ROLL_BACK, flow_run_name="roll back {run}", persist_result=False)

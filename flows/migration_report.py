@@ -46,7 +46,7 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
 
 def remarks(report: MigrationReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
-    told = []
+    told = ["this very source was loaded before and is all still here"] if report.already_done else []
     for rule in report.rules:
         shown = ", ".join(rule.samples) + (" …" if rule.count > len(rule.samples) else "")
         told.append(f"{rule.rule} ({rule.policy}): {rule.count:,} rows: {rule.sentence} ({shown})")

@@ -83,6 +83,8 @@ class MigrationReport(Reported):
     run_id: UUID
     status: str
     kind: str
+    kind_version: str = ""
+    policies: dict[str, Policy] = {}
     source: str
     source_name: str
     fingerprint: str
@@ -95,6 +97,10 @@ class MigrationReport(Reported):
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     rows_per_second: float = 0.0
+
+    def timed(self) -> MigrationReport:
+        """The report with the pace that its rows and seconds come to."""
+        return self.model_copy(update={"rows_per_second": round(self.rows / max(self.seconds, 1e-3), 1)})
 
     @property
     def rows(self) -> int:

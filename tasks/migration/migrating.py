@@ -20,11 +20,12 @@ from blocks.database import create_database, database_errors
 from blocks.expectations import expectation_runner
 from blocks.sources.records import Source
 from schemas.errors import BadInput, ExpectationFailed, RunBusy
-from schemas.migration import SHOWN, Policy, RuleOutcome, TableReport
+from schemas.migration import SHOWN, MigrationReport, Policy, RuleOutcome, TableReport
 from tasks.ledger.runs import Run, hold_run_here
 from tasks.ledger.steps import step
 from tasks.migration.checking import Checker
 from tasks.migration.declaration import Kind, Table
+from tasks.migration.earlier import loaded_before
 from tasks.migration.expectations import Expectations
 from tasks.migration.loading import Counts, Extent, Gone, Loader, plan
 from tasks.migration.progress import Progress
@@ -151,6 +152,16 @@ class Migrating:
                 tables=[report.model_dump(mode="json") for report in reports if report.table in wrong],
             )
         return reports
+
+    async def earlier(self) -> MigrationReport | None:
+        """The report of an earlier run after which there is nothing left to do."""
+        if self.request.dry_run or self.request.prune:
+            return None
+
+        def look(connection: Connection) -> MigrationReport | None:
+            return loaded_before(connection, self.kind, self.request.name, self.source.fingerprint, dict(self.policies))
+
+        return await self._in_thread(look)
 
     async def _same_source(self) -> None:
         async def fingerprint(source: str) -> Fingerprint:

@@ -18,6 +18,15 @@ class Checksum:
     rows: int
     total: int
 
+    @classmethod
+    def parse(cls, told: str) -> Checksum:
+        """The checksum that `told` is the text of."""
+        rows, _, total = told.partition(":")
+        return cls(int(rows), int(total, 16))
+
+    def __add__(self, other: Checksum) -> Checksum:
+        return Checksum(self.rows + other.rows, self.total + other.total)
+
     def __str__(self) -> str:
         return f"{self.rows}:{self.total % 2**64:016x}"
 

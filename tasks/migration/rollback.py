@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, ForeignKeyConstraint, Row, text
 from sqlalchemy import Table as SqlTable
+from sqlalchemy.exc import IntegrityError
 
 from schemas.errors import BadInput, ExpectationFailed, NotFound
 from schemas.migration import SHOWN, RollbackTable
@@ -62,8 +63,12 @@ class Rollback:
         hold_run_here(connection, attempt)
         if obstacles := [*self._changed(connection), *self._referred(connection)]:
             raise StandsOn(f"run {self.run_id} cannot be taken back: {'; '.join(obstacles)}", obstacles=obstacles)
-        deleted = {table.name: self._delete(connection, table) for table in reversed(self.targets)}
-        restored = {table.name: self._restore(connection, table) for table in self.targets}
+        try:
+            # What is put back no longer refers to what goes, and so comes first.
+            restored = {table.name: self._restore(connection, table) for table in self.targets}
+            deleted = {table.name: self._delete(connection, table) for table in reversed(self.targets)}
+        except IntegrityError as error:  # written by somebody since it was looked for
+            raise StandsOn(f"run {self.run_id} cannot be taken back: rows refer to what would go") from error
         for name in ("migration_rows", "migration_chunks"):
             connection.execute(text(f"DELETE FROM {name} WHERE run_id = :run"), {"run": self.run_id})
         done = tuple(

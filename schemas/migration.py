@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-Policy = Literal["reject", "null", "create-placeholder", "abort"]
-"""What becomes of a row that breaks a rule: it is left out, loses the value, gets what it lacks, or ends the run."""
+Policy = Literal["reject", "null", "create-placeholder", "report", "abort"]
+"""What becomes of a row that breaks a rule: it is left out, loses the value, gets what it lacks, is loaded and named in
+the report, or ends the run."""
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 SHOWN = 5

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from blocks.expectations import Broken, ExpectationRunner
 from schemas.errors import ExpectationFailed
 from schemas.migration import SHOWN, Policy, RuleOutcome
-from tasks.migration.declaration import Lookup, Reference, Table, rule_name
+from tasks.migration.declaration import Counted, Lookup, Reference, Table
 from tasks.migration.expectations import Expectations, Fact
 from tasks.migration.reading import SEQUENCE
 from tasks.migration.staging import HASH, SCHEMA, Staging, quoted
@@ -58,7 +58,7 @@ class Checker:
     ) -> RuleOutcome:
         table = rules.table
         link = fact.link if fact else None
-        policy: Policy = self.policies[rule_name(table, link.column)] if link else found.meta.get("policy", "reject")
+        policy = self.policies.get(found.rule, "reject")
         sentence = fact.sentence if fact else found.meta["reason"]
         samples = self._ids(connection, table, found.rows[:SHOWN])
         outcome = RuleOutcome(
@@ -73,7 +73,9 @@ class Checker:
             raise ExpectationFailed(
                 f"{len(found.rows)} of {table.name}: {sentence}", rule=found.rule, rows=list(samples)
             )
-        if policy == "reject" or link is None:
+        if policy == "report":
+            return outcome
+        if policy == "reject" or link is None or isinstance(link, Counted):
             self.reject(connection, table, found.rule, found.rows, _reason(fact, found), place_of)
         elif policy == "null":
             self._null(connection, table, link, found.rows)

@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 from schemas.errors import BadInput
 from schemas.migration import POLICIES, Policy
 from schemas.tables import Base
+from tasks.migration.suites import read_suite
 
 if TYPE_CHECKING:
     from sqlalchemy import Column
@@ -56,6 +57,16 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """`column` says how many rows of the table `of` name this one in their column `by`."""
+
+    column: str
+    of: str
+    by: str
+    policy: Policy = "report"
+
+
+@dataclass(frozen=True)
 class Nested:
     """The list in a record's `field` becomes records of the table `table`.
 
@@ -89,6 +100,7 @@ class Table:
     aliases: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     lookups: tuple[Lookup, ...] = ()
+    counted: tuple[Counted, ...] = ()
     nested: tuple[Nested, ...] = ()
     placeholder: Mapping[str, Any] | None = None
     conversions: tuple[str, ...] = ()
@@ -152,38 +164,48 @@ class Kind:
 
     @cached_property
     def default_policies(self) -> dict[str, Policy]:
-        """Policies of the references, as `table.field`."""
-        return {rule_name(table, link.column): link.policy for table in self.tables for link in table.links}
+        """The policy of every rule that has a choice, as `table.field`."""
+        policies: dict[str, Policy] = {}
+        for table in self.tables:
+            for link in (*table.links, *table.counted):
+                policies[rule_name(table, link.column)] = link.policy
+            for expectation in read_suite(self.name, table.name):
+                policies[expectation["meta"]["rule"]] = expectation["meta"].get("policy", "reject")
+        return policies
 
-    def policies(self, chosen: Mapping[str, str]) -> dict[str, Policy]:
-        """The policy of every reference, with those `chosen` in place of the defaults.
+    def policies(self, chosen: Mapping[str, Policy]) -> dict[str, Policy]:
+        """The policy of every rule, with those `chosen` in place of the defaults.
 
         Raises:
             BadInput: there is no such rule, or the policy cannot be carried out there.
         """
         policies = dict(self.default_policies)
         for rule, policy in chosen.items():
-            table, link = self._link(rule)
-            name = rule_name(table, link.column)
-            allowed = self._allowed(table, link)
+            name, allowed = self._rule(rule)
             if policy not in allowed:
                 raise BadInput(f"the policy of {name} can be {', '.join(allowed)}, not {policy}")
             policies[name] = policy
         return policies
 
-    def _link(self, rule: str) -> tuple[Table, Reference | Lookup]:
-        name, _, column = rule.rpartition(".")
-        table = self.table(name)
-        for link in table.links if table else ():
-            if _plain(column) in (_plain(link.column), _plain(table.alias(link.column) if table else "")):
-                assert table is not None
-                return table, link
+    def _rule(self, rule: str) -> tuple[str, list[Policy]]:
+        """The rule's full name, and what its policy may be."""
+        wanted, _, column = rule.rpartition(".")
+        table = self.table(wanted)
+        if table is not None:
+            for link in table.links:
+                if _plain(column) in (_plain(link.column), _plain(table.alias(link.column))):
+                    return rule_name(table, link.column), self._allowed(table, link)
+            for name in self.default_policies:
+                if _plain(name) == _plain(f"{table.name}.{column}"):
+                    return name, ["reject", "report", "abort"]
         raise BadInput(f"{self.name} has no rule {rule}; there are {', '.join(sorted(self.default_policies))}")
 
     def _allowed(self, table: Table, link: Reference | Lookup) -> list[Policy]:
         target = self.table(link.to)
         assert target is not None
-        refused = set() if table.sql.columns[link.column].nullable else {"null"}
+        refused = {"report"}  # the database itself would refuse the row
+        if not table.sql.columns[link.column].nullable:
+            refused.add("null")
         if isinstance(link, Lookup) or target.placeholder is None:
             refused.add("create-placeholder")
         return [policy for policy in POLICIES if policy not in refused]

@@ -6,17 +6,16 @@ rows: whether a reference is known, whether an id is the first of its kind, whet
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from typing import Any
 
 from schemas.errors import ConfigurationError
-from tasks.migration.declaration import Kind, Lookup, Reference, Table, rule_name
+from tasks.migration.declaration import Counted, Kind, Lookup, Reference, Table, rule_name
 from tasks.migration.reading import SEQUENCE
 from tasks.migration.staging import HASH, Staging, hash_of, literal, quoted
+from tasks.migration.suites import read_suite
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Fact:
     joins: str
     sentence: str
     reason: str
-    link: Reference | Lookup | None = None
+    link: Reference | Lookup | Counted | None = None
 
     def expectation(self) -> dict[str, Any]:
         """It holds of every row."""
@@ -56,23 +55,10 @@ class Expectations:
         """What is known of each row, in the order in which it matters."""
         return list(self._facts())
 
-    @cached_property
-    def suite(self) -> list[dict[str, Any]]:
-        """The suite in `schemas/expectations/KIND/TABLE.json`; empty where there is none.
-
-        Raises:
-            ConfigurationError: it is no suite whose every expectation names its rule and reason.
-        """
-        file = files("schemas.expectations") / self.kind.name / f"{self.table.name}.json"
-        if not file.is_file():
-            return []
-        found: list[dict[str, Any]] = json.loads(file.read_text())["expectations"]
-        for expectation in found:
-            meta = expectation.setdefault("meta", {})
-            if not {"rule", "reason"} <= meta.keys():
-                raise ConfigurationError(f"{file} has an expectation without a rule and a reason in its meta")
-            meta["rule"] = f"{self.table.name}.{meta['rule']}"
-        return found
+    @property
+    def suite(self) -> tuple[dict[str, Any], ...]:
+        """The expectations of the table's suite."""
+        return read_suite(self.kind.name, self.table.name)
 
     def all(self) -> list[dict[str, Any]]:
         """Every expectation, as JSON."""
@@ -94,6 +80,8 @@ class Expectations:
             yield self._known(link, f"p{number}")
         for lookup in self.table.lookups:
             yield self._found(lookup)
+        for number, counted in enumerate(self.table.counted):
+            yield self._right(counted, f"c{number}")
 
     def _first(self) -> Fact:
         path = self.staging.path(self.table)
@@ -154,11 +142,28 @@ class Expectations:
             link,
         )
 
+    def _right(self, counted: Counted, alias: str) -> Fact:
+        child = self._named(counted.of)
+        column, by = f"s.{quoted(counted.column)}", quoted(counted.by)
+        return Fact(
+            f"{counted.column}_is_right",
+            rule_name(self.table, counted.column),
+            f"({column} IS NULL OR {column} = coalesce({alias}.rows, 0))",
+            f"LEFT JOIN (SELECT {by} AS id, count(*) AS rows FROM {self.staging.path(child)} GROUP BY {by}) AS {alias} "
+            f"ON {alias}.id = s.id",
+            f"{self.table.alias(counted.column)} is not the number of its {child.name} in the source",
+            f"'{self.table.alias(counted.column)} is not the number of its {child.name}'",
+            counted,
+        )
+
     def _parent(self, link: Reference | Lookup) -> Table:
-        parent = self.kind.table(link.to)
-        if parent is None:
-            raise ConfigurationError(f"{self.kind.name} has no table {link.to}, which {self.table.name} refers to")
-        return parent
+        return self._named(link.to)
+
+    def _named(self, name: str) -> Table:
+        found = self.kind.table(name)
+        if found is None:
+            raise ConfigurationError(f"{self.kind.name} has no table {name}, which {self.table.name} names")
+        return found
 
     def resolve(self) -> Iterator[str]:
         """SQL that fills the columns that are looked up, from what is staged and what is here."""

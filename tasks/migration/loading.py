@@ -136,7 +136,8 @@ def plan(connection: Connection, staging: Staging, table: Table) -> tuple[Counts
     found = connection.execute(
         text(
             f"SELECT CASE WHEN t.id IS NULL THEN 'inserted' WHEN t.{HASH} IS DISTINCT FROM s.{HASH} THEN 'updated' "
-            f"ELSE 'unchanged' END AS fate, count(*) AS rows, (array_agg(s.id ORDER BY s.{SEQUENCE}))[1: {SHOWN}] AS samples "
+            f"ELSE 'unchanged' END AS fate, count(*) AS rows, "
+            f"(array_agg(s.id ORDER BY s.{SEQUENCE}))[1: {SHOWN}] AS samples "
             f"FROM {staging.path(table)} AS s LEFT JOIN {table.target} AS t ON t.id = s.id GROUP BY 1"
         )
     )

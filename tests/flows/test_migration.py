@@ -176,7 +176,10 @@ def test_a_policy_to_abort_ends_the_run_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ("conversations.courseId=banish", "Input should be 'reject', 'null', 'create-placeholder' or 'abort'"),
+        (
+            "conversations.courseId=banish",
+            "Input should be 'reject', 'null', 'create-placeholder', 'report' or 'abort'",
+        ),
         ("messages.conversationId=null", "can be reject, abort, not null"),
         ("planets.id=null", "has no rule planets.id; there are"),
         ("nonsense", "a policy is written TABLE.FIELD=POLICY"),
@@ -429,3 +432,19 @@ def test_a_source_that_changed_is_not_gone_on_with(headrace: Run, export: Export
     export(**small())
     resumed = headrace("resume", failed["run_id"], "--bare")
     assert (resumed.code, "has changed since this run began: start a new one" in resumed.reason) == (2, True)
+
+
+def test_wrong_counts_and_times_are_reported_or_what_the_policy_says(headrace: Run, export: Export, look: Look) -> None:
+    tables = small()
+    tables["aiConversations"][0] |= {"messageCount": 3, "updatedAt": "2025-09-15T10:00:01Z"}
+    tables["aiConversations"][1] |= {"messageCount": 1, "updatedAt": "2025-09-15T09:59:59Z"}
+    report = headrace("migrate", "quokkaq", export(**tables), "--json", "--bare").json
+    assert [(rule["rule"], rule["policy"], rule["samples"]) for rule in report["rules"]] == [
+        ("conversations.messageCount", "report", ["c1"]),
+        ("conversations.updatedAt", "report", ["c2"]),
+    ]
+    assert count(look, "ai_conversations") == 2
+    strict = headrace(
+        "migrate", "quokkaq", export(**tables), "--policy", "aiConversations.updated_at=abort", "--dry-run", "--bare"
+    )
+    assert (strict.code, "updatedAt is before createdAt" in strict.reason) == (1, True)

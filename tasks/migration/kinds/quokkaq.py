@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tasks.migration.declaration import Kind, Lookup, Nested, Reference, SourceRecord, Table
+from tasks.migration.declaration import Counted, Kind, Lookup, Nested, Reference, SourceRecord, Table
 from tasks.migration.fields import IN_UTC, Count, CountOrZero, Id, Moment, Percent, Texts
 
 if TYPE_CHECKING:
@@ -223,6 +223,7 @@ KIND = Kind(
             "ai_conversations",
             aliases=("aiConversations",),
             references=(Reference("user_id", "users"), OF_COURSE, Reference("thread_id", "threads", "null")),
+            counted=(Counted("message_count", "messages", by="conversation_id"),),
             conversions=(IN_UTC,),
         ),
         Table(

@@ -42,7 +42,7 @@ class Checker:
         """
         for statement in rules.resolve():
             connection.execute(text(statement))
-        connection.exec_driver_sql(rules.view())
+        connection.exec_driver_sql(rules.view().replace("%", "%%"))
         connection.commit()
         staging = rules.staging
         broken = self.runner.check(SCHEMA, staging.view(rules.table), rules.all(), SEQUENCE)

@@ -245,7 +245,7 @@ class Migrating:
         loader = Loader(self.run.attempt, self.staging, self.request.name)
         for table in tables:
             self.progress.table = table.name
-            moved.note(table.name, loader.load(connection, table, self._extent(table), self.progress.add))
+            moved.note(table.name, loader.load(self.engine, table, self._extent(table), self.progress.add))
             moved.samples[table.name] = self._samples(connection, table)
         self._count_gone(connection, moved)
         if self.request.prune:

@@ -40,7 +40,7 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
         gone = f"{table.gone:,}" + (f" ({table.pruned:,} pruned)" if table.pruned else "")
         proof = "dry run" if report.dry_run else "equal" if table.reconciled else "DIFFERENT"
         counts = (table.read, table.rejected, table.inserted, table.updated, table.unchanged)
-        rows.append((f"{table.table} → {table.target}", *(f"{count:,}" for count in counts), gone, proof))
+        rows.append((table.table, *(f"{count:,}" for count in counts), gone, proof))
     return rows
 
 
@@ -77,8 +77,8 @@ def as_markdown(report: MigrationReport) -> str:
 
 
 def conversions(report: MigrationReport) -> list[str]:
-    """What was changed on the way, by table."""
-    return [f"{table.table}: {'; '.join(table.conversions)}" for table in report.tables if table.conversions]
+    """Where each table went, and what was changed on the way."""
+    return [f"{table.table} → {table.target}: {'; '.join(table.conversions)}" for table in report.tables]
 
 
 def _rollback_markdown(report: RollbackReport) -> str:

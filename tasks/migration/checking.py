@@ -101,13 +101,16 @@ class Checker:
             ),
             {"run": self.run_id, "table": table.name, "rule": rule, "places": places},
         )
-        statement = f"DELETE FROM {self.staging.path(table)} WHERE {SEQUENCE} = ANY(:rows)"
+        statement = f"DELETE FROM {self.staging.path(table)} AS s USING {_THESE} WHERE s.{SEQUENCE} = these.row"
         connection.execute(text(statement), {"rows": list(rows)})
 
     def _null(self, connection: Connection, table: Table, link: Reference | Lookup, rows: Iterable[int]) -> None:
         if isinstance(link, Lookup):
             return  # nothing was found, so it is NULL
-        statement = f"UPDATE {self.staging.path(table)} SET {quoted(link.column)} = NULL WHERE {SEQUENCE} = ANY(:rows)"
+        statement = (
+            f"UPDATE {self.staging.path(table)} AS s SET {quoted(link.column)} = NULL FROM {_THESE} "
+            f"WHERE s.{SEQUENCE} = these.row"
+        )
         connection.execute(text(statement), {"rows": list(rows)})
 
     def _stand_in(
@@ -124,13 +127,16 @@ class Checker:
                 f"INSERT INTO {path} ({SEQUENCE}, id, {', '.join(map(quoted, values))}) "
                 f"SELECT (SELECT coalesce(max({SEQUENCE}), -1) FROM {path}) + row_number() OVER (ORDER BY missing.id), "
                 f"missing.id, {', '.join(f'given.{quoted(name)}' for name in values)} "
-                f"FROM (SELECT DISTINCT {quoted(link.column)} AS id FROM {self.staging.path(rules.table)} "
-                f"WHERE {SEQUENCE} = ANY(:rows)) AS missing, "
+                f"FROM (SELECT DISTINCT {quoted(link.column)} AS id FROM {self.staging.path(rules.table)} AS s "
+                f"JOIN {_THESE} ON s.{SEQUENCE} = these.row) AS missing, "
                 f"jsonb_populate_record(CAST(NULL AS {parent.target}), CAST(:values AS jsonb)) AS given"
             ),
             {"rows": list(rows), "values": orjson.dumps(values).decode()},
         )
         self.placeholders[parent.name] += made.rowcount
+
+
+_THESE = "unnest(CAST(:rows AS bigint[])) AS these(row)"
 
 
 def _reason(fact: Fact | None, found: Broken) -> str:

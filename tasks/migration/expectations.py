@@ -90,8 +90,8 @@ class Expectations:
             f"{self.table.name}.duplicate",
             "(later._seq IS NULL)",
             f"LEFT JOIN (SELECT d.{SEQUENCE} FROM {path} AS d JOIN (SELECT id, min({SEQUENCE}) AS first FROM {path} "
-            f"GROUP BY id HAVING count(*) > 1) AS twice USING (id) WHERE d.{SEQUENCE} > twice.first) AS later "
-            f"USING ({SEQUENCE})",
+            f"GROUP BY id HAVING count(*) > 1) AS twice USING (id) WHERE d.{SEQUENCE} > twice.first GROUP BY 1) "
+            f"AS later USING ({SEQUENCE})",
             "the id stands twice; the first record counts",
             "'the id ' || s.id || ' stands twice; the first record counts'",
         )

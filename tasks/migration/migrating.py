@@ -300,9 +300,11 @@ class Migrating:
         staged, target = {}, {}
         for table in tables:
             self.progress.table = table.name
-            staged[table.name] = str(staged_checksum(connection, self.staging, table))
+            there = staged_checksum(connection, self.staging, table)
+            staged[table.name] = str(there)
             if not self.request.dry_run:
-                target[table.name] = str(target_checksum(connection, self.staging, table))
+                here = target_checksum(connection, self.staging, table, self.request.name, there)
+                target[table.name] = str(here)
             self.progress.add(self._expected(table))
         return Checksums(staged=staged, target=target)
 
@@ -339,11 +341,15 @@ def with_memory(url: URL) -> URL:
     return url.update_query_dict({"options": f"{options if isinstance(options, str) else ' '.join(options)} {_MEMORY}"})
 
 
-_MEMORY = "-c work_mem=64MB"
+# Staged rows are joined by hash: a nested loop over hundreds of thousands of them, which the planner may choose because
+# it cannot know how many values a parameter holds, takes minutes. Compiling a query takes longer than most of ours.
+_SETTINGS = {"work_mem": "64MB", "enable_nestloop": "off", "jit": "off"}
+_MEMORY = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 
 
 def _prepare(connection: Connection) -> None:
-    connection.execute(text("SET work_mem = '64MB'"))
+    for name, value in _SETTINGS.items():
+        connection.execute(text(f"SET {name} = '{value}'"))
     connection.commit()
 
 

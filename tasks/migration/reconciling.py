@@ -37,8 +37,13 @@ def staged_checksum(connection: Connection, staging: Staging, table: Table) -> C
     return _checksum(connection, statement)
 
 
-def target_checksum(connection: Connection, staging: Staging, table: Table) -> Checksum:
+def target_checksum(
+    connection: Connection, staging: Staging, table: Table, source_name: str, staged: Checksum
+) -> Checksum:
     """Of the same rows as they stand in the target, hashed anew from what is there."""
+    whole = source_checksum(connection, table.target, table.column_names, source_name)
+    if whole == staged:
+        return whole  # the source has no other rows here, and so there is nothing to tell apart
     statement = (
         f"SELECT count(*), coalesce(sum({hash_of(table.column_names, 't')}), 0) "
         f"FROM {table.target} AS t WHERE EXISTS (SELECT FROM {staging.path(table)} AS s WHERE s.id = t.id)"

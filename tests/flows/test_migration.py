@@ -448,3 +448,18 @@ def test_wrong_counts_and_times_are_reported_or_what_the_policy_says(headrace: R
         "migrate", "quokkaq", export(**tables), "--policy", "aiConversations.updated_at=abort", "--dry-run", "--bare"
     )
     assert (strict.code, "updatedAt is before createdAt" in strict.reason) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["50% off: o'clock", 'a "quoted" :name'])
+def test_a_source_may_be_called_anything(headrace: Run, export: Export, look: Look, name: str) -> None:
+    done = headrace("migrate", "quokkaq", export(**small(planets=[{"id": "mars"}])), "--name", name, "--json", "--bare")
+    assert done.code == 0, done.err
+    assert look("SELECT DISTINCT source FROM ai_messages") == [{"source": name}]
+    assert look("SELECT id FROM source_records") == [{"id": f"{name}/planets/mars"}]
+
+
+def test_a_folder_of_json_files_is_read_like_an_export(headrace: Run, look: Look) -> None:
+    folder = shared_data("origin/quokkaq")
+    done = headrace("migrate", "quokkaq", folder, "--policy", "conversations.courseId=null", "--json", "--bare")
+    assert done.code == 0, done.err
+    assert (count(look, "ai_messages"), count(look, "course_materials"), count(look, "users")) == (80, 25, 20)

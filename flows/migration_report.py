@@ -30,6 +30,8 @@ async def publish(report: MigrationReport | RollbackReport) -> None:
         log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)
 
 
+NAMES = 10
+"""How many of the rows that broke a rule a page or terminal names; JSON names more."""
 COLUMNS = ("table", "read", "rejected", "inserted", "updated", "unchanged", "gone", "proof")
 
 
@@ -48,7 +50,7 @@ def remarks(report: MigrationReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
     told = ["this very source was loaded before and is all still here"] if report.already_done else []
     for rule in report.rules:
-        shown = ", ".join(rule.samples) + (" …" if rule.count > len(rule.samples) else "")
+        shown = ", ".join(rule.samples[:NAMES]) + (" …" if rule.count > min(NAMES, len(rule.samples)) else "")
         told.append(f"{rule.rule} ({rule.policy}): {rule.count:,} rows: {rule.sentence} ({shown})")
     told += [f"{each.table}.{each.field}: {each.count:,} values refused as secrets" for each in report.refused]
     told += [f"{table.table}: {table.placeholders:,} placeholders" for table in report.tables if table.placeholders]

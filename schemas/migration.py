@@ -13,7 +13,9 @@ the report, or ends the run."""
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 SHOWN = 5
-"""How many examples a report gives."""
+"""How many examples of rows a report gives."""
+NAMED = 50
+"""How many of the rows that broke a rule a report names."""
 
 
 class Reported(BaseModel):

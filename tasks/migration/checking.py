@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from blocks.expectations import Broken, ExpectationRunner
 from schemas.errors import ExpectationFailed
-from schemas.migration import SHOWN, Policy, RuleOutcome
+from schemas.migration import NAMED, Policy, RuleOutcome
 from tasks.migration.declaration import Counted, Lookup, Reference, Table
 from tasks.migration.expectations import Expectations, Fact
 from tasks.migration.reading import SEQUENCE
@@ -60,7 +60,7 @@ class Checker:
         link = fact.link if fact else None
         policy = self.policies.get(found.rule, "reject")
         sentence = fact.sentence if fact else found.meta["reason"]
-        samples = self._ids(connection, table, found.rows[:SHOWN])
+        samples = self._ids(connection, table, found.rows[:NAMED])
         outcome = RuleOutcome(
             table=table.name,
             rule=found.rule,

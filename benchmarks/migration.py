@@ -156,7 +156,7 @@ def run(messages: int, repeats: int) -> list[dict[str, Any]]:
     from blocks.embedded.stack import EmbeddedStack
 
     results = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         home, export = Path(folder) / "home", Path(folder) / "export.json"
         write_export(export, messages=messages)
         with EmbeddedStack(home, home / "cache", idle_minutes=0) as stack:

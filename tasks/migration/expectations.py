@@ -85,12 +85,15 @@ class Expectations:
 
     def _first(self) -> Fact:
         path = self.staging.path(self.table)
+        id_hash = "hashtextextended(id::text, 0)"
         return Fact(
             "id_is_first",
             f"{self.table.name}.duplicate",
             "(later._seq IS NULL)",
-            f"LEFT JOIN (SELECT d.{SEQUENCE} FROM {path} AS d JOIN (SELECT id, min({SEQUENCE}) AS first FROM {path} "
-            f"GROUP BY id HAVING count(*) > 1) AS twice USING (id) WHERE d.{SEQUENCE} > twice.first GROUP BY 1) "
+            # Grouped by hash, which takes half the memory of grouping by id; only what shares one is looked at closer.
+            f"LEFT JOIN (SELECT {SEQUENCE} FROM (SELECT d.{SEQUENCE}, row_number() OVER (PARTITION BY d.id "
+            f"ORDER BY d.{SEQUENCE}) AS nth FROM {path} AS d JOIN (SELECT {id_hash} AS hash FROM {path} GROUP BY 1 "
+            f"HAVING count(*) > 1) AS twice ON twice.hash = {id_hash}) AS numbered WHERE nth > 1 GROUP BY 1) "
             f"AS later USING ({SEQUENCE})",
             "the id stands twice; the first record counts",
             "'the id ' || s.id || ' stands twice; the first record counts'",

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,15 +182,15 @@ def run(messages: int, repeats: int) -> list[dict[str, Any]]:
 
 def server_cpu_seconds(postmaster: Process) -> float:
     """CPU that the server and all its processes, gone ones included, have used."""
+    from psutil import NoSuchProcess
+
     own = postmaster.cpu_times()
-    living = [process.cpu_times() for process in postmaster.children(recursive=True)]
-    return (
-        own.user
-        + own.system
-        + own.children_user
-        + own.children_system
-        + sum(times.user + times.system for times in living)
-    )
+    total = own.user + own.system + own.children_user + own.children_system
+    for process in postmaster.children(recursive=True):
+        with suppress(NoSuchProcess):  # it may end meanwhile
+            times = process.cpu_times()
+            total += times.user + times.system
+    return float(total)
 
 
 def _told(result: dict[str, Any]) -> str:

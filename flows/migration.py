@@ -88,7 +88,10 @@ async def migrate_data(
             async with open_run(run_request) as run:
                 note_run(run)
                 migrating = Migrating(run, ledger.engine.url, declared, opened, request)
-                report = await _migrate(ledger, run, migrating)
+                try:
+                    report = await _migrate(ledger, run, migrating)
+                finally:
+                    await asyncio.to_thread(migrating.engine.dispose)
                 run.result = report.model_dump(mode="json")
         finally:
             await asyncio.to_thread(opened.close)

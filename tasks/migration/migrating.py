@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from blocks.database import create_database, database_errors
 from blocks.expectations import expectation_runner
 from blocks.sources.records import Source
-from schemas.errors import BadInput, ExpectationFailed, RunBusy
+from schemas.errors import BadInput, DatabaseUnavailable, ExpectationFailed, RunBusy
 from schemas.migration import SHOWN, MigrationReport, Policy, RuleOutcome, TableReport
 from tasks.ledger.runs import Run, hold_run_here
 from tasks.ledger.steps import step
@@ -134,8 +134,14 @@ class Migrating:
             BadInput: the source cannot be read, or is not the one that the run was begun with.
             ExpectationFailed: a rule says so, too much was rejected, or what was loaded is not what was staged.
         """
-        attempt = self.run.attempt.id
         await self._same_source()
+        try:
+            return await self._work(self.run.attempt.id)
+        finally:
+            with suppress(DatabaseUnavailable):  # another attempt makes its own and drops these first
+                await self._in_thread(self._drop)
+
+    async def _work(self, attempt: UUID) -> tuple[TableReport, ...]:
         self.staged = await step("read and stage", version="1")(self._stage)(attempt)
         self.checked = await step("check", version="1")(self._check)(attempt)
         if self.request.dry_run:
@@ -144,7 +150,6 @@ class Migrating:
             self.moved = await step("load", version="1")(self._load)(attempt)
         self.sums = await step("reconcile", version="1")(self._reconcile)(attempt)
         reports = tuple(self._report(table) for table in self._tables())
-        await self._in_thread(self._drop)
         wrong = [report.table for report in reports if not self.request.dry_run and not report.reconciled]
         if wrong:
             raise ExpectationFailed(

@@ -171,6 +171,7 @@ def test_a_policy_to_abort_ends_the_run_before_anything_is_loaded(
     )
     assert (done.code, done.json["error"]["code"]) == (1, "expectation_failed")
     assert "courseId names no row of courses" in done.json["error"]["message"]
+    assert look("SELECT tablename FROM pg_tables WHERE schemaname = 'headrace_staging'") == []
     assert count(look, "users") == 0
 
 

@@ -24,6 +24,7 @@ from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
+from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ app.command(feedback)
 app.command(image)
 app.command(rerank)
 app.command(estimate)
+app.command(migrate)
+app.command(rollback)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
@@ -197,6 +200,10 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     record = _run(_recorded(run, bare))
     if record.flow == "generate-insight":
         return go_on_with_insight(record.parameters, run, bare=bare, as_json=json)
+    if record.flow == "migrate-data":
+        return go_on_with_migration(record.parameters, run, bare=bare, as_json=json)
+    if record.flow == "rollback-migration":
+        return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)

@@ -10,7 +10,17 @@ import grimp
 import pytest
 
 LAYERS = ("schemas", "blocks", "tasks", "flows")
-ONLY_IN_BLOCKS = {"litellm", "openai", "httpx", "aiohttp", "psycopg", "asyncpg", "xllamacpp", "onnxruntime"}
+ONLY_IN_BLOCKS = {
+    "litellm",
+    "openai",
+    "httpx",
+    "aiohttp",
+    "psycopg",
+    "asyncpg",
+    "xllamacpp",
+    "onnxruntime",
+    "great_expectations",
+}
 HEAVY = {"prefect", "litellm", "openai", "sqlalchemy", "pydantic", "aiohttp", "numpy", "lxml", "onnxruntime", "alembic"}
 PREFECT_MAY_BE_IN = ("flows", "tasks", "blocks.settings_block")
 

@@ -3,6 +3,18 @@
 from schemas.tables.base import SCHEMA_REVISION, Base
 from schemas.tables.bills import Bill, BillAnalysis, BillSection
 from schemas.tables.feedback import Feedback
+from schemas.tables.forum import (
+    AiAnswer,
+    AiConversation,
+    AiMessage,
+    Citation,
+    Course,
+    CourseMaterial,
+    Enrollment,
+    Post,
+    Thread,
+    User,
+)
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -16,10 +28,14 @@ from schemas.tables.ledger import (
     Step,
     Worker,
 )
+from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationRow, SourceRecord
 from schemas.tables.search import WebSearchCache
 
 __all__ = [
     "SCHEMA_REVISION",
+    "AiAnswer",
+    "AiConversation",
+    "AiMessage",
     "Answer",
     "Base",
     "Bill",
@@ -28,13 +44,24 @@ __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetUsage",
+    "Citation",
+    "Course",
+    "CourseMaterial",
+    "Enrollment",
     "Feedback",
     "LlmBody",
     "LlmRequest",
+    "MigrationChunk",
+    "MigrationReject",
+    "MigrationRow",
+    "Post",
     "RateWindow",
     "Run",
     "RunAttempt",
+    "SourceRecord",
     "Step",
+    "Thread",
+    "User",
     "WebSearchCache",
     "Worker",
 ]

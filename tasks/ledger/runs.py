@@ -223,8 +223,12 @@ async def hold_run(connection: AsyncConnection, attempt: Attempt) -> None:
     Raises:
         LeaseLost: another attempt has taken it over; nothing of this one may be written any more.
     """
-    held = await connection.execute(_HOLD, {"run": attempt.run_id, "attempt": attempt.id})
-    if held.first() is None:
+    await connection.run_sync(hold_run_here, attempt)
+
+
+def hold_run_here(connection: Connection, attempt: Attempt) -> None:
+    """As `hold_run`, for a connection without an event loop."""
+    if connection.execute(_HOLD, {"run": attempt.run_id, "attempt": attempt.id}).first() is None:
         raise LeaseLost("another attempt has taken this run over; its record is the one that counts")
 
 

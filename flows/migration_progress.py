@@ -1,0 +1,60 @@
+"""Progress of a migration: a line on a terminal, an artifact in a Prefect flow run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from flows.running import prefect_flow_run_id
+
+if TYPE_CHECKING:
+    from tasks.migration.progress import Progress
+
+log = logging.getLogger("headrace")
+SECONDS = 1.0
+
+
+@asynccontextmanager
+async def showing(progress: Progress) -> AsyncIterator[None]:
+    """Inside, whoever watches sees how far it is, once a second."""
+    watching = asyncio.create_task(_watch(progress), name="migration-progress")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(progress: Progress) -> None:
+    artifact = None
+    terminal = sys.stderr.isatty()
+    try:
+        while True:
+            await asyncio.sleep(SECONDS)
+            moment = progress.now()
+            if terminal:
+                sys.stderr.write(f"\r\x1b[2K{moment}")
+                sys.stderr.flush()
+            if prefect_flow_run_id() is not None:
+                artifact = await _publish(artifact, moment.percent or 0.0, str(moment))
+    finally:
+        if terminal:
+            sys.stderr.write("\r\x1b[2K")
+
+
+async def _publish(artifact: object, percent: float, description: str) -> object:
+    """The progress artifact says so; one that Prefect does not take is said, and no more."""
+    from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+    try:
+        if artifact is None:
+            return await acreate_progress_artifact(progress=percent, description=description)
+        await aupdate_progress_artifact(artifact, progress=percent, description=description)  # type: ignore[arg-type]
+    except Exception as error:  # of Prefect's client, of its HTTP or of the server
+        log.warning("the progress of the migration is no artifact: %s", type(error).__name__)
+    return artifact

@@ -1,0 +1,134 @@
+"""The report of a migration: on a terminal, as JSON, and as a Prefect artifact."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flows.running import prefect_flow_run_id
+from schemas.migration import MigrationReport, RollbackReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger("headrace")
+
+
+async def publish(report: MigrationReport | RollbackReport) -> None:
+    """Inside a Prefect flow run the report is an artifact, its versions kept under the source's name."""
+    if prefect_flow_run_id() is None:
+        return
+    from prefect.artifacts import acreate_markdown_artifact
+
+    key = re.sub(r"[^a-z0-9]+", "-", report.source_name.lower()).strip("-") or "source"
+    markdown = as_markdown(report) if isinstance(report, MigrationReport) else _rollback_markdown(report)
+    try:
+        await acreate_markdown_artifact(markdown=markdown, key=f"migration-{key}", description=f"Run {report.run_id}")
+    except Exception as error:  # of Prefect's client, of its HTTP or of the server
+        log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)
+
+
+NAMES = 10
+"""How many of the rows that broke a rule a page or terminal names; JSON names more."""
+COLUMNS = ("table", "read", "rejected", "inserted", "updated", "unchanged", "gone", "proof")
+
+
+def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
+    """The tables of the report as rows of `COLUMNS`."""
+    rows = []
+    for table in report.tables:
+        gone = f"{table.gone:,}" + (f" ({table.pruned:,} pruned)" if table.pruned else "")
+        proof = "dry run" if report.dry_run else "equal" if table.reconciled else "DIFFERENT"
+        counts = (table.read, table.rejected, table.inserted, table.updated, table.unchanged)
+        rows.append((table.table, *(f"{count:,}" for count in counts), gone, proof))
+    return rows
+
+
+def remarks(report: MigrationReport) -> list[str]:
+    """What is to be known beside the counts, as sentences."""
+    told = ["this very source was loaded before and is all still here"] if report.already_done else []
+    for rule in report.rules:
+        shown = ", ".join(rule.samples[:NAMES]) + (" …" if rule.count > min(NAMES, len(rule.samples)) else "")
+        told.append(f"{rule.rule} ({rule.policy}): {rule.count:,} rows: {rule.sentence} ({shown})")
+    told += [f"{each.table}.{each.field}: {each.count:,} values refused as secrets" for each in report.refused]
+    told += [f"{table.table}: {table.placeholders:,} placeholders" for table in report.tables if table.placeholders]
+    told += [f"{table.table}: {table.repairs:,} repairs while reading" for table in report.tables if table.repairs]
+    return [*told, *report.notes]
+
+
+def as_markdown(report: MigrationReport) -> str:
+    """The report as a page."""
+    kind_of_run = "dry run" if report.dry_run else "run"
+    lines = [
+        f"# {report.kind}: {report.source}",
+        "",
+        f"{kind_of_run} {report.run_id}: {report.rows:,} rows in {report.seconds:.1f} s, "
+        f"{report.rows_per_second:,.0f} a second",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
+        *("| " + " | ".join(row) + " |" for row in table_rows(report)),
+        "",
+    ]
+    for title, found in (("Remarks", remarks(report)), ("Conversions", conversions(report))):
+        if found:
+            lines += [f"## {title}", "", *(f"- {each}" for each in found), ""]
+    return "\n".join(lines)
+
+
+def conversions(report: MigrationReport) -> list[str]:
+    """Where each table went, and what was changed on the way."""
+    return [f"{table.table} → {table.target}: {'; '.join(table.conversions)}" for table in report.tables]
+
+
+def _rollback_markdown(report: RollbackReport) -> str:
+    rows = [f"| {table.target} | {table.deleted:,} | {table.restored:,} |" for table in report.tables]
+    heading = [f"# Run {report.of_run} taken back", "", "| table | deleted | restored |", "|---|---|---|"]
+    return "\n".join([*heading, *rows, ""])
+
+
+def show_migration(report: MigrationReport, *, as_json: bool) -> int:
+    """The report is shown; returns the exit code."""
+    if as_json:
+        print(report.model_dump_json())
+        return 0
+    console = _console()
+    _print_table(console, COLUMNS, table_rows(report))
+    for each in remarks(report):
+        console.print(f"• {each}", markup=False, highlight=False)
+    if report.dry_run:
+        console.print(f"Nothing was loaded: a dry run ({report.run_id}).")
+    else:
+        done = f"{report.rows:,} rows in {report.seconds:.1f} s, {report.rows_per_second:,.0f} a second."
+        console.print(f"{done} `headrace rollback {report.run_id}` takes it back.", highlight=False)
+    return 0
+
+
+def show_rollback(report: RollbackReport, *, as_json: bool) -> int:
+    """The report is shown; returns the exit code."""
+    if as_json:
+        print(report.model_dump_json())
+        return 0
+    rows = [(table.target, f"{table.deleted:,}", f"{table.restored:,}") for table in report.tables]
+    _print_table(_console(), ("table", "deleted", "restored"), rows)
+    return 0
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _print_table(console: Console, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,73 @@
+"""Passwords and keys: thrown away where they are met, and counted by name."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+REFUSED = "[refused]"
+SECRET_NAMES = frozenset(
+    {
+        "password", "passwd", "pwd", "passphrase", "passcode", "secret", "secretkey", "clientsecret", "privatekey",
+        "apikey", "apitoken", "apisecret", "accesskey", "accesstoken", "refreshtoken", "authtoken", "bearertoken",
+        "sessiontoken", "idtoken", "token", "credentials", "authorization",
+    }
+)  # fmt: skip
+_NOT_LETTERS = re.compile(r"[^a-z0-9]")
+_IN_TEXT = re.compile(r"""(\\*["']?([\w.-]+)\\*["']?\s*[:=]\s*)(\\*"(?:[^"\\]|\\[^"])*\\*"?|'[^']*'?|[^\s,;}\]]+)""")
+
+
+@lru_cache(maxsize=4096)
+def names_a_secret(name: str) -> bool:
+    """Whether a field called `name` holds a password or key: `password`, `OPENAI_API_KEY`, `userPassword`."""
+    plain = _NOT_LETTERS.sub("", name.casefold())
+    return plain in SECRET_NAMES or plain.endswith(("password", "apikey", "secretkey", "accesstoken", "clientsecret"))
+
+
+class Refusal:
+    """Takes secrets out of records and counts them; never holds one.
+
+    Attributes:
+        counts: values thrown away, by table and field.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = frozenset(names)
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def refuses(self, name: str) -> bool:
+        """Whether the values of a field called `name` are thrown away."""
+        return name in self._names or names_a_secret(name)
+
+    def strip(self, table: str, records: Sequence[dict[str, Any]]) -> None:
+        """Secret fields of `records` themselves are gone; what is inside their values is left to `scrub`."""
+        names = set().union(*records)
+        for name in [name for name in names if self.refuses(name)]:
+            for record in records:
+                if record.pop(name, None) is not None:
+                    self.counts[table, name] += 1
+
+    def scrub(self, table: str, value: Any) -> Any:
+        """`value`, from which secret fields are gone at any depth; it is changed in place."""
+        waiting = [value]
+        while waiting:  # not recursive: a hostile record nests deeper than Python calls may
+            item = waiting.pop()
+            if isinstance(item, dict):
+                for name in [name for name in item if self.refuses(str(name))]:
+                    if item.pop(name) is not None:
+                        self.counts[table, str(name)] += 1
+                waiting += [inner for inner in item.values() if isinstance(inner, dict | list)]
+            elif isinstance(item, list):
+                waiting += [inner for inner in item if isinstance(inner, dict | list)]
+        return value
+
+    def redact(self, text: str) -> str:
+        """`text`, which is no record, with what stands behind the name of a secret replaced."""
+
+        def replaced(found: re.Match[str]) -> str:
+            return found[1] + REFUSED if self.refuses(found[2]) else found[0]
+
+        return _IN_TEXT.sub(replaced, text)

@@ -112,6 +112,13 @@ class Script:
         else:
             self.send()
 
+    def rollback(self) -> None:
+        """Nothing of the script's own transaction is written, whether it failed or not."""
+        self._waiting.clear()
+        if self._own:
+            self._exchange("ROLLBACK", [])
+            self._begun = False
+
     def _execute(self, last: str) -> None:
         lines = self._preparations()
         if self._own and not self._begun:

@@ -33,14 +33,14 @@ _HOLDERS = text("SELECT id, attempt_id FROM runs WHERE id = ANY(:runs) ORDER BY 
 
 def ask_holders(script: Script, batch: Batch) -> Reply:
     """Which attempt holds each run of the batch is read; no run changes hands from now on."""
-    runs = sorted({attempt.run_id for attempt in _attempts(batch).values()})
+    runs = sorted({attempt.run_id for attempt in attempts_of(batch).values()})
     return script.add(_HOLDERS, {"runs": runs}) if runs else Reply.empty()
 
 
 def refuse_the_superseded(batch: Batch, holders: Reply) -> None:
     """Operations of attempts whose run was taken over are refused."""
     holding = {Attempt(row.id, row.attempt_id) for row in holders.rows}
-    for place, attempt in _attempts(batch).items():
+    for place, attempt in attempts_of(batch).items():
         if attempt not in holding:
             batch.refused.add(place)
             batch.outcomes[place] = LeaseLost(
@@ -48,7 +48,7 @@ def refuse_the_superseded(batch: Batch, holders: Reply) -> None:
             )
 
 
-def _attempts(batch: Batch) -> dict[int, Attempt]:
+def attempts_of(batch: Batch) -> dict[int, Attempt]:
     """Whose each operation is, by place; money is recorded for anybody."""
     return {
         place: item.attempt

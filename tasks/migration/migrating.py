@@ -227,8 +227,11 @@ class Migrating:
             checker = Checker(self.run.id, self.staging, self.policies, runner)
             for table in (*staged, *rest):
                 self.progress.table = table.name
-                rules = Expectations(self.kind, table, self.staging, self.request.name)
-                outcomes += checker.check(connection, rules, lambda seq, name=table.name: self.stager.place(name, seq))
+                if self.staged.tables[table.name].rows:
+                    rules = Expectations(self.kind, table, self.staging, self.request.name)
+                    outcomes += checker.check(
+                        connection, rules, lambda seq, name=table.name: self.stager.place(name, seq)
+                    )
                 self.progress.add(self.staged.tables[table.name].read)
                 rejected = _rejected(connection, self.run.id)
                 self.stager.limit(sum(rejected.values()), connection)

@@ -33,12 +33,14 @@ class StagedTable(BaseModel):
 
     Attributes:
         read: records of the source, readable or not.
+        rows: those of them that are staged.
         first, last: the places of the first and last record.
         outer, field: where nested records come from.
     """
 
     table: str
     read: int = 0
+    rows: int = 0
     first: int = 0
     last: int = 0
     repairs: int = 0
@@ -174,6 +176,7 @@ class Stager:
             rejects = [*rejects, *valid.rejects]
             if valid.rows:
                 self.staging.copy(connection, table, validator.names, validator.types, valid.rows)
+                self._staged[table.name].rows += len(valid.rows)
             for nested in table.nested:
                 self._stage_nested(connection, table, nested, valid.nested.get(nested.table, []))
         self._store(connection, rejects)

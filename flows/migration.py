@@ -123,6 +123,8 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
         rules=tuple(migrating.checked.outcomes),
         refused=tuple(migrating.staged.refused),
         notes=tuple(migrating.staged.notes),
+        held=migrating.sums.held,
+        others=migrating.sums.others,
         seconds=round(seconds, 3),
     )
     return report.timed()

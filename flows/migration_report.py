@@ -48,7 +48,7 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
 
 def remarks(report: MigrationReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
-    told = ["this very source was loaded before and is all still here"] if report.already_done else []
+    told = [f"run {report.loaded_by} loaded this very source and it is all still here"] if report.already_done else []
     for rule in report.rules:
         shown = ", ".join(rule.samples[:NAMES]) + (" …" if rule.count > min(NAMES, len(rule.samples)) else "")
         told.append(f"{rule.rule} ({rule.policy}): {rule.count:,} rows: {rule.sentence} ({shown})")

@@ -117,6 +117,8 @@ class Stager:
             table = self.kind.table(name)
             if name in self.kind.ignored:
                 notes.append(f"{name} is no table and was left out")
+            elif table is None and self.refusal.refuses(name):
+                notes.append(f"{name} is refused whole: by its name it holds secrets")
             elif table is None:
                 rest.append((rest_table(postgres_text(name)), source_table))
             elif table.name in known:
@@ -153,7 +155,7 @@ class Stager:
                 table.name,
                 piece.index,
                 None,
-                orjson.dumps(self.refusal.redact(piece.raw)).decode(),
+                orjson.dumps(self.refusal.redact(piece.raw, (table.name, *piece.columns))).decode(),
                 f"{table.name}.readable",
                 piece.reason,
             )

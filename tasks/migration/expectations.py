@@ -145,7 +145,7 @@ class Expectations:
             rule_name(self.table, link.column),
             f"(s.{quoted(link.column)} IS NOT NULL)",
             "",
-            f"no row of {link.to} has its {link.by} as {link.match}",
+            f"no row of {link.to} has its {link.by}" + ("" if link.by == link.match else f" as {link.match}"),
             f"'no {link.to} with {link.match} ' || coalesce(quote_literal(left(s.{quoted(link.by)}, 100)), 'null')",
             link,
         )

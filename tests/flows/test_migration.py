@@ -385,8 +385,26 @@ def test_a_source_at_work_is_not_worked_on_by_a_second_run(headrace: Run, export
 def test_the_terminal_shows_tables_and_remarks(headrace: Run, export: Export) -> None:
     done = headrace("migrate", "quokkaq", export(**small()), "--bare")
     assert done.code == 0
-    assert "users.password: 1 values refused as secrets" in done.out
+    assert "users.password: 1 value refused as secret" in done.out
     assert "headrace rollback" in done.out
+
+
+def test_names_of_the_source_are_shown_as_they_are_and_command_no_terminal(headrace: Run, export: Export) -> None:
+    odd = {"[/bold]": [{"id": "[red]"}], "a|b\x1b[2J\n": [{}], "\N{BLACK HEART SUIT}": [{"name": "x"}]}
+    users = [{"id": "\x1b]0;title\x07", "name": "Ada"}] * 2
+    done = headrace("migrate", "quokkaq", export(**small(users=users), **odd), "--bare")
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out
+    for shown in ("[/bold]", "a|b\\x1b[2J\\n", "\\x1b]0;title\\x07", "\N{BLACK HEART SUIT}"):
+        assert shown in done.out
+
+
+def test_a_dry_run_says_what_would_become_of_which_rows(headrace: Run, export: Export) -> None:
+    done = headrace("migrate", "quokkaq", export(**small(users=[{"id": "ada"}])), "--dry-run", "--bare")
+    told = " ".join(done.out.split())
+    assert "courses: to be inserted cs" in told
+    assert "rejected: 6 records; migration_rejects has place and reason (run " in told
+    assert "Nothing was loaded: a dry run" in told
 
 
 def test_a_source_that_is_all_there_is_not_read_again_unless_a_row_was_touched(

@@ -346,7 +346,8 @@ def _fail(error: HeadraceError, *, as_json: bool) -> int:
     run = error.details.get("run_id")
     if as_json:
         _write_failure(run, "failed", error.code, str(error), error.details)
-    hint = f" (run {run}; `headrace resume {run}` goes on with it)" if run and error.exit_code != 2 else ""
+    resumable = error.resumable and error.exit_code != 2
+    hint = f" (run {run}; `headrace resume {run}` goes on with it)" if run and resumable else ""
     print(f"headrace: {' '.join(str(error).split())}{hint}", file=sys.stderr)
     return error.exit_code
 

@@ -28,7 +28,7 @@ from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
 from tasks.migration.earlier import as_unchanged
-from tasks.migration.kinds import find_kind
+from tasks.migration.kinds import find_kind, kind_names
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
 from tasks.migration.rollback import Rollback, require_migration
 
@@ -38,7 +38,7 @@ ROLL_BACK = "rollback-migration"
 
 @flow(name=MIGRATE, flow_run_name="migrate {kind} {source}", persist_result=False)
 async def migrate_data(
-    kind: str,
+    kind: Annotated[str, Field(json_schema_extra={"enum": list(kind_names())})],
     source: str,
     source_name: str = "",
     policies: dict[str, Policy] = {},  # noqa: B006 - Prefect makes the form from it and nobody changes it
@@ -50,7 +50,7 @@ async def migrate_data(
     """Load a source into our tables, validated and reconciled; a run can be resumed and rolled back.
 
     Args:
-        kind: What the source is: quokkaq
+        kind: What the source is
         source: Path or URL of it
         source_name: Tells sources of one kind apart; empty: the kind. Rows of one are never changed by another
         policies: What becomes of rows that break a rule, e.g. {"conversations.courseId": "null"}
@@ -123,6 +123,8 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
         rules=tuple(migrating.checked.outcomes),
         refused=tuple(migrating.staged.refused),
         notes=tuple(migrating.staged.notes),
+        held=migrating.sums.held,
+        others=migrating.sums.others,
         seconds=round(seconds, 3),
     )
     return report.timed()

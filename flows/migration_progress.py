@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.running import prefect_flow_run_id
@@ -21,17 +22,27 @@ SECONDS = 1.0
 @asynccontextmanager
 async def showing(progress: Progress) -> AsyncIterator[None]:
     """Inside, whoever watches sees how far it is, once a second."""
-    watching = asyncio.create_task(_watch(progress), name="migration-progress")
+    shown = _Shown()
+    watching = asyncio.create_task(_watch(progress, shown), name="migration-progress")
+    ended = "ended before it was done"
     try:
         yield
+        ended = "done"
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        if shown.artifact is not None:  # which would stay where it was last seen
+            percent = 100.0 if ended == "done" else progress.now().percent or 0.0
+            await _publish(shown.artifact, percent, ended)
 
 
-async def _watch(progress: Progress) -> None:
-    artifact = None
+@dataclass
+class _Shown:
+    artifact: object = None
+
+
+async def _watch(progress: Progress, shown: _Shown) -> None:
     terminal = sys.stderr.isatty()
     try:
         while True:
@@ -41,7 +52,7 @@ async def _watch(progress: Progress) -> None:
                 sys.stderr.write(f"\r\x1b[2K{moment}")
                 sys.stderr.flush()
             if prefect_flow_run_id() is not None:
-                artifact = await _publish(artifact, moment.percent or 0.0, str(moment))
+                shown.artifact = await _publish(shown.artifact, moment.percent or 0.0, str(moment))
     finally:
         if terminal:
             sys.stderr.write("\r\x1b[2K")

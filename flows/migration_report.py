@@ -32,6 +32,7 @@ async def publish(report: MigrationReport | RollbackReport) -> None:
 
 NAMES = 10
 """How many of the rows that broke a rule a page or terminal names; JSON names more."""
+KEPT = "source_records"
 COLUMNS = ("table", "read", "rejected", "inserted", "updated", "unchanged", "gone", "proof")
 
 
@@ -42,20 +43,48 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
         gone = f"{table.gone:,}" + (f" ({table.pruned:,} pruned)" if table.pruned else "")
         proof = "dry run" if report.dry_run else "equal" if table.reconciled else "DIFFERENT"
         counts = (table.read, table.rejected, table.inserted, table.updated, table.unchanged)
-        rows.append((table.table, *(f"{count:,}" for count in counts), gone, proof))
+        rows.append((_printable(table.table), *(f"{count:,}" for count in counts), gone, proof))
     return rows
 
 
 def remarks(report: MigrationReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
-    told = ["this very source was loaded before and is all still here"] if report.already_done else []
+    told = [f"run {report.loaded_by} loaded this very source and it is all still here"] if report.already_done else []
     for rule in report.rules:
-        shown = ", ".join(rule.samples[:NAMES]) + (" …" if rule.count > min(NAMES, len(rule.samples)) else "")
-        told.append(f"{rule.rule} ({rule.policy}): {rule.count:,} rows: {rule.sentence} ({shown})")
-    told += [f"{each.table}.{each.field}: {each.count:,} values refused as secrets" for each in report.refused]
-    told += [f"{table.table}: {table.placeholders:,} placeholders" for table in report.tables if table.placeholders]
-    told += [f"{table.table}: {table.repairs:,} repairs while reading" for table in report.tables if table.repairs]
-    return [*told, *report.notes]
+        samples = rule.samples[:NAMES]
+        shown = ", ".join(samples) + _more(samples, rule.count)
+        told.append(f"{rule.rule} ({rule.policy}): {_counted(rule.count, 'row')}: {rule.sentence} ({shown})")
+    told += [f"{each.table}.{each.field}: {_counted(each.count, 'value')} refused as secret" for each in report.refused]
+    for table in report.tables:
+        for fate, ids in table.samples.items():
+            told.append(f"{table.table}: {_fate(report, fate)} {', '.join(ids)}{_more(ids, getattr(table, fate))}")
+        if table.placeholders:
+            told.append(f"{table.table}: {_counted(table.placeholders, 'placeholder')}")
+        if table.repairs:
+            told.append(f"{table.table}: {_counted(table.repairs, 'repair')} while reading")
+    if rejected := sum(table.rejected for table in report.tables):
+        run = report.loaded_by or report.run_id
+        told.append(f"rejected: {_counted(rejected, 'record')}; migration_rejects has place and reason (run {run})")
+    if kept := [table.table for table in report.tables if table.target == KEPT]:
+        told.append(f"{', '.join(kept)}: kept as they are in {KEPT}")
+    return [_printable(each) for each in (*told, *report.notes)]
+
+
+def _printable(text: str) -> str:
+    """`text`, which may be of the source, without what a terminal would obey."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _fate(report: MigrationReport, fate: str) -> str:
+    return f"to be {fate}" if report.dry_run and fate != "gone" else fate
+
+
+def _more(shown: Sequence[str], count: int) -> str:
+    return " …" if count > len(shown) else ""
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def as_markdown(report: MigrationReport) -> str:
@@ -69,7 +98,7 @@ def as_markdown(report: MigrationReport) -> str:
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",
-        *("| " + " | ".join(row) + " |" for row in table_rows(report)),
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table_rows(report)),
         "",
     ]
     for title, found in (("Remarks", remarks(report)), ("Conversions", conversions(report))):
@@ -80,7 +109,8 @@ def as_markdown(report: MigrationReport) -> str:
 
 def conversions(report: MigrationReport) -> list[str]:
     """Where each table went, and what was changed on the way."""
-    return [f"{table.table} → {table.target}: {'; '.join(table.conversions)}" for table in report.tables]
+    told = (f"{table.table} → {table.target}: {'; '.join(table.conversions)}" for table in report.tables)
+    return [_printable(each) for each in told]
 
 
 def _rollback_markdown(report: RollbackReport) -> str:
@@ -125,10 +155,11 @@ def _console() -> Console:
 def _print_table(console: Console, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, collapse_padding=True, pad_edge=False)  # so that a usual one fits into 80 columns
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a name of the source is no markup
     console.print(table)

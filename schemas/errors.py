@@ -45,6 +45,8 @@ class HeadraceError(Exception):
 
     code = "error"
     exit_code = 1
+    resumable = True
+    """Whether going on with the run that it ended may help."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)

@@ -94,6 +94,12 @@ class MigrationReport(Reported):
     dry_run: bool = False
     already_done: bool = False
     """The same source was loaded before and the tables still hold it: nothing was read again."""
+    loaded_by: UUID | None = None
+    """Of a run that found everything done: the run that did it, under which its rejects are kept."""
+    held: dict[str, str] = {}
+    """By target: checksum of all rows of the source there when the run ended."""
+    others: dict[str, str] = {}
+    """By target that a rule looked at where rows broke it: checksum of the rows there that are not of the source."""
     tables: tuple[TableReport, ...] = ()
     rules: tuple[RuleOutcome, ...] = ()
     refused: tuple[Refused, ...] = ()

@@ -69,7 +69,7 @@ class Delimited:
     def _row(self, line: int, fields: list[str]) -> Row:
         if len(fields) != len(self.columns):
             reason = f"the row has {len(fields)} fields, the header {len(self.columns)}"
-            return line, Unreadable(line, reason, shown(self.delimiter.join(fields))), ()
+            return line, Unreadable(line, reason, shown(self.delimiter.join(fields)), self.columns), ()
         cleaned = [postgres_text(value) for value in fields]
         return line, dict(zip(self.columns, cleaned, strict=True)), () if cleaned == fields else (SWAPPED,)
 

@@ -27,11 +27,13 @@ class Unreadable:
         index: its place within its table.
         reason: one sentence.
         raw: its text as it stands in the source, cut and storable. It may hold a secret: redact it before storing.
+        columns: names of the columns whose values `raw` holds without their names.
     """
 
     index: int
     reason: str
     raw: str
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,10 +101,10 @@ class DumpedTable:
 
 def _row(index: int, fields: list[bytes | None] | None, raw: bytes, columns: Sequence[str]) -> Row:
     if fields is None:
-        return index, Unreadable(index, "the statement is no list of constants", shown(raw)), ()
+        return index, Unreadable(index, "the statement is no list of constants", shown(raw), columns), ()
     if len(fields) != len(columns):
         reason = f"the row has {len(fields)} fields, its table {len(columns)} columns"
-        return index, Unreadable(index, reason, shown(raw)), ()
+        return index, Unreadable(index, reason, shown(raw), columns), ()
     texts = [None if value is None else value.decode("utf-8", "surrogateescape") for value in fields]
     cleaned = [None if text is None else postgres_text(text) for text in texts]
     return index, dict(zip(columns, cleaned, strict=True)), () if cleaned == texts else (SWAPPED,)

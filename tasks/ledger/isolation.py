@@ -29,6 +29,14 @@ _BECOME = text("SELECT set_config('role', :role, true), set_config('headrace.use
 
 
 _COMPLETE = text("SELECT grant_headrace_roles()")
+# Staging tables are made by whoever migrates; the schema is granted here, because the role may be younger than it.
+_STAGING = text("""
+    DO $$ BEGIN
+        IF to_regrole('headrace_worker') IS NOT NULL AND to_regnamespace('headrace_staging') IS NOT NULL THEN
+            GRANT USAGE, CREATE ON SCHEMA headrace_staging TO headrace_worker;
+        END IF;
+    END $$
+""")
 NOT_OURS = "42501"
 """SQLSTATE: insufficient privilege."""
 
@@ -65,6 +73,10 @@ _MISSING = text("""
                   THEN format('%s tables and views', cardinality(names)) ELSE array_to_string(names, ', ') END)
     FROM refused
     UNION ALL
+    SELECT 'headrace_worker may not stage data in headrace_staging' FROM roles
+    WHERE role = 'headrace_worker' AND id IS NOT NULL AND to_regnamespace('headrace_staging') IS NOT NULL
+        AND NOT has_schema_privilege(id, to_regnamespace('headrace_staging'), 'CREATE')
+    UNION ALL
     SELECT format('%s, who is connected, does not act as headrace_worker', current_user)
     WHERE NOT EXISTS (
         SELECT FROM pg_policy, unnest(polroles) AS writer
@@ -85,7 +97,9 @@ def complete_roles(engine: Engine) -> list[str]:
     """
     try:
         with database_errors(), engine.begin() as connection:
-            return list(connection.execute(_COMPLETE).scalars())
+            refused = list(connection.execute(_COMPLETE).scalars())
+            connection.execute(_STAGING)
+            return refused
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) != NOT_OURS:
             raise

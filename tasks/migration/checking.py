@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from blocks.expectations import Broken, ExpectationRunner
 from schemas.errors import ExpectationFailed
-from schemas.migration import NAMED, Policy, RuleOutcome
+from schemas.migration import NAMED, SHOWN, Policy, RuleOutcome
 from tasks.migration.declaration import Counted, Lookup, Reference, Table
 from tasks.migration.expectations import Expectations, Fact
 from tasks.migration.reading import SEQUENCE
@@ -70,8 +70,14 @@ class Checker:
             samples=samples,
         )
         if policy == "abort":
+            self.reject(connection, table, found.rule, found.rows, _reason(fact, found), place_of)
+            connection.commit()
+            shown = ", ".join(samples[:SHOWN]) + (" …" if len(found.rows) > SHOWN else "")
             raise ExpectationFailed(
-                f"{len(found.rows)} of {table.name}: {sentence}", rule=found.rule, rows=list(samples)
+                f"{len(found.rows)} of {table.name}: {sentence} ({shown}); migration_rejects names each",
+                rule=found.rule,
+                count=len(found.rows),
+                rows=list(samples),
             )
         if policy == "report":
             return outcome

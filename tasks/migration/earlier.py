@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, text
 
-from schemas.migration import MigrationReport, Policy
-from tasks.migration.declaration import Kind, Table
-from tasks.migration.reconciling import Checksum, source_checksum
+from schemas.migration import MigrationReport, Policy, RuleOutcome
+from tasks.migration.declaration import Kind, Table, rule_name
+from tasks.migration.expectations import taken_rule
+from tasks.migration.reconciling import others_checksum, source_checksum
 from tasks.migration.rest import rest_table
 
 _LATEST = text("""
@@ -20,35 +24,62 @@ _LATEST = text("""
 
 
 def loaded_before(
-    connection: Connection, kind: Kind, source_name: str, fingerprint: str, policies: dict[str, Policy]
+    connection: Connection,
+    kind: Kind,
+    source_name: str,
+    fingerprint: str,
+    policies: dict[str, Policy],
+    max_rejects: int | None = None,
 ) -> MigrationReport | None:
-    """The report of the latest migration, if it loaded this very source whole and its rows are all still here.
+    """The report of the latest migration, if it loaded this very source and would end as it did.
 
-    What was rejected or changed by a rule then might fare otherwise now, so that such a source is read again.
+    It would where the source's rows are all as they were, and so are the rows of others that its rules looked at.
     """
     found = connection.execute(_LATEST, {"source_name": source_name}).scalar()
     if found is None:
         return None
     report = MigrationReport.model_validate(found)
     same = (report.kind, report.kind_version, report.fingerprint) == (kind.name, kind.version, fingerprint)
-    whole = not report.rules and not any(table.rejected or table.gone for table in report.tables)
-    if not same or not whole or report.policies != policies:
+    too_many = max_rejects is not None and sum(table.rejected for table in report.tables) > max_rejects
+    if not same or too_many or report.policies != policies or not report.held:
         return None
-    return report if _still_here(connection, kind, source_name, report) else None
+    now = Standing(connection, kind, source_name)
+    names = [table.table for table in report.tables]
+    return report if now.held(names) == report.held and now.others(report.rules) == report.others else None
 
 
-def _still_here(connection: Connection, kind: Kind, source_name: str, report: MigrationReport) -> bool:
-    expected: dict[str, Checksum] = {}
-    tables: dict[str, Table] = {}
-    for each in report.tables:
-        table = kind.table(each.table) or rest_table(each.table)
-        tables[table.target] = table
-        sum_of = Checksum.parse(each.target_checksum or each.source_checksum)
-        expected[table.target] = expected.get(table.target, Checksum(0, 0)) + sum_of
-    return all(
-        str(source_checksum(connection, target, tables[target].column_names, source_name)) == str(checksum)
-        for target, checksum in expected.items()
-    )
+@dataclass(frozen=True)
+class Standing:
+    """What stands in the targets of a source, as checksums by target."""
+
+    connection: Connection
+    kind: Kind
+    source_name: str
+
+    def held(self, names: Iterable[str]) -> dict[str, str]:
+        """Of the source's rows in the targets of the tables called `names`."""
+        tables = {table.target: table for table in map(self._table, reversed(list(names)))}
+        return {
+            target: str(source_checksum(self.connection, target, table.column_names, self.source_name))
+            for target, table in sorted(tables.items())
+        }
+
+    def others(self, outcomes: Iterable[RuleOutcome]) -> dict[str, str]:
+        """Of the rows of others without which the outcomes of rules might have been different."""
+        tables = {table.target: table for outcome in outcomes for table in self._looked_at(outcome)}
+        return {
+            target: str(others_checksum(self.connection, target, table.column_names, self.source_name))
+            for target, table in sorted(tables.items())
+        }
+
+    def _table(self, name: str) -> Table:
+        return self.kind.table(name) or rest_table(name)
+
+    def _looked_at(self, outcome: RuleOutcome) -> Iterator[Table]:
+        table = self._table(outcome.table)
+        if outcome.rule == taken_rule(table):
+            yield table
+        yield from (self._table(link.to) for link in table.links if rule_name(table, link.column) == outcome.rule)
 
 
 def as_unchanged(report: MigrationReport, **changes: object) -> MigrationReport:
@@ -57,4 +88,5 @@ def as_unchanged(report: MigrationReport, **changes: object) -> MigrationReport:
         table.model_copy(update={"inserted": 0, "updated": 0, "unchanged": table.accepted, "pruned": 0, "samples": {}})
         for table in report.tables
     )
-    return report.model_copy(update={"already_done": True, "tables": tables, **changes})
+    loaded_by = report.loaded_by or report.run_id
+    return report.model_copy(update={"already_done": True, "loaded_by": loaded_by, "tables": tables, **changes})

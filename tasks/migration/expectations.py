@@ -41,6 +41,11 @@ class Fact:
         return {"type": "expect_column_values_to_be_in_set", "kwargs": kwargs, "meta": {"rule": self.rule}}
 
 
+def taken_rule(table: Table) -> str:
+    """The rule that no row of another source or of an application has an id of the table."""
+    return f"{table.name}.taken"
+
+
 @dataclass(frozen=True)
 class Expectations:
     """The rules of one table of a kind."""
@@ -103,7 +108,7 @@ class Expectations:
         target, names = self.table.target, self.table.column_names
         yield Fact(
             "id_is_free",
-            f"{self.table.name}.taken",
+            taken_rule(self.table),
             "(other.id IS NULL)",
             f"LEFT JOIN {target} AS other ON other.id = s.id AND other.source IS DISTINCT FROM "
             + literal(self.source_name),
@@ -140,7 +145,7 @@ class Expectations:
             rule_name(self.table, link.column),
             f"(s.{quoted(link.column)} IS NOT NULL)",
             "",
-            f"no row of {link.to} has its {link.by} as {link.match}",
+            f"no row of {link.to} has its {link.by}" + ("" if link.by == link.match else f" as {link.match}"),
             f"'no {link.to} with {link.match} ' || coalesce(quote_literal(left(s.{quoted(link.by)}, 100)), 'null')",
             link,
         )

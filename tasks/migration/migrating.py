@@ -25,7 +25,7 @@ from tasks.ledger.runs import Run, hold_run_here
 from tasks.ledger.steps import step
 from tasks.migration.checking import Checker
 from tasks.migration.declaration import Kind, Table
-from tasks.migration.earlier import loaded_before
+from tasks.migration.earlier import Standing, loaded_before
 from tasks.migration.expectations import Expectations
 from tasks.migration.loading import Counts, Extent, Gone, Loader, plan
 from tasks.migration.progress import Progress
@@ -89,6 +89,8 @@ class Checksums(BaseModel):
 
     staged: dict[str, str]
     target: dict[str, str]
+    held: dict[str, str] = {}
+    others: dict[str, str] = {}
 
 
 @contextmanager
@@ -164,7 +166,14 @@ class Migrating:
             return None
 
         def look(connection: Connection) -> MigrationReport | None:
-            return loaded_before(connection, self.kind, self.request.name, self.source.fingerprint, dict(self.policies))
+            return loaded_before(
+                connection,
+                self.kind,
+                self.request.name,
+                self.source.fingerprint,
+                dict(self.policies),
+                self.request.max_rejects,
+            )
 
         return await self._in_thread(look)
 
@@ -227,8 +236,11 @@ class Migrating:
             checker = Checker(self.run.id, self.staging, self.policies, runner)
             for table in (*staged, *rest):
                 self.progress.table = table.name
-                rules = Expectations(self.kind, table, self.staging, self.request.name)
-                outcomes += checker.check(connection, rules, lambda seq, name=table.name: self.stager.place(name, seq))
+                if self.staged.tables[table.name].rows:
+                    rules = Expectations(self.kind, table, self.staging, self.request.name)
+                    outcomes += checker.check(
+                        connection, rules, lambda seq, name=table.name: self.stager.place(name, seq)
+                    )
                 self.progress.add(self.staged.tables[table.name].read)
                 rejected = _rejected(connection, self.run.id)
                 self.stager.limit(sum(rejected.values()), connection)
@@ -302,16 +314,20 @@ class Migrating:
     def _read_back(self, connection: Connection) -> Checksums:
         tables = self._tables()
         self.progress.begin("reconciling", sum(self._expected(table) for table in tables))
-        staged, target = {}, {}
+        standing = Standing(connection, self.kind, self.request.name)
+        sums = Checksums(staged={}, target={})
+        if not self.request.dry_run:
+            sums.held = standing.held(table.name for table in tables)
+            sums.others = standing.others(self.checked.outcomes)
         for table in tables:
             self.progress.table = table.name
             there = staged_checksum(connection, self.staging, table)
-            staged[table.name] = str(there)
+            sums.staged[table.name] = str(there)
             if not self.request.dry_run:
-                here = target_checksum(connection, self.staging, table, self.request.name, there)
-                target[table.name] = str(here)
+                here = target_checksum(connection, self.staging, table, there, sums.held[table.target])
+                sums.target[table.name] = str(here)
             self.progress.add(self._expected(table))
-        return Checksums(staged=staged, target=target)
+        return sums
 
     def _drop(self, connection: Connection) -> None:
         self.staging.drop(connection)

@@ -18,15 +18,6 @@ class Checksum:
     rows: int
     total: int
 
-    @classmethod
-    def parse(cls, told: str) -> Checksum:
-        """The checksum that `told` is the text of."""
-        rows, _, total = told.partition(":")
-        return cls(int(rows), int(total, 16))
-
-    def __add__(self, other: Checksum) -> Checksum:
-        return Checksum(self.rows + other.rows, self.total + other.total)
-
     def __str__(self) -> str:
         return f"{self.rows}:{self.total % 2**64:016x}"
 
@@ -37,13 +28,15 @@ def staged_checksum(connection: Connection, staging: Staging, table: Table) -> C
     return _checksum(connection, statement)
 
 
-def target_checksum(
-    connection: Connection, staging: Staging, table: Table, source_name: str, staged: Checksum
-) -> Checksum:
-    """Of the same rows as they stand in the target, hashed anew from what is there."""
-    whole = source_checksum(connection, table.target, table.column_names, source_name)
-    if whole == staged:
-        return whole  # the source has no other rows here, and so there is nothing to tell apart
+def target_checksum(connection: Connection, staging: Staging, table: Table, staged: Checksum, held: str) -> Checksum:
+    """Of the same rows as they stand in the target, hashed anew from what is there.
+
+    Args:
+        held: checksum of all rows of the source in the target; where that is the one of the staged rows, the source
+            has no others there, and so there is nothing to tell apart.
+    """
+    if held == str(staged):
+        return staged
     statement = (
         f"SELECT count(*), coalesce(sum({hash_of(table.column_names, 't')}), 0) "
         f"FROM {table.target} AS t WHERE EXISTS (SELECT FROM {staging.path(table)} AS s WHERE s.id = t.id)"
@@ -55,6 +48,16 @@ def source_checksum(connection: Connection, table: str, columns: Sequence[str], 
     """Of all rows of a source in a target, hashed anew from what is there."""
     statement = f"SELECT count(*), coalesce(sum({hash_of(columns, 't')}), 0) FROM {table} AS t WHERE source = :source"
     return _checksum(connection, statement, source_name)
+
+
+def others_checksum(connection: Connection, table: str, columns: Sequence[str], source_name: str) -> Checksum:
+    """Of the rows in a target that are not of the source."""
+    return _checksum(
+        connection,
+        f"SELECT count(*), coalesce(sum({hash_of(columns, 't')}), 0) FROM {table} AS t "
+        "WHERE source IS DISTINCT FROM :source",
+        source_name,
+    )
 
 
 def _checksum(connection: Connection, statement: str, source_name: str = "") -> Checksum:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,17 @@ SECRET_NAMES = frozenset(
     }
 )  # fmt: skip
 _NOT_LETTERS = re.compile(r"[^a-z0-9]")
-_IN_TEXT = re.compile(r"""(\\*["']?([\w.-]+)\\*["']?\s*[:=]\s*)(\\*"(?:[^"\\]|\\[^"])*\\*"?|'[^']*'?|[^\s,;}\]]+)""")
+_NAMED = re.compile(r"""([\w.-]+)\\*["']?\s*[:=]""")
+_TELLING = ("password", "passwd", "passphrase", "passcode", "apikey", "apitoken", "secretkey", "clientsecret")
+
+
+def _as_damaged(name: str) -> Iterator[str]:
+    """Expressions of `name` with something between its letters or in place of one of them."""
+    for place in range(len(name)):
+        yield "[^a-z0-9]*".join("." if place == other else letter for other, letter in enumerate(name))
+
+
+_MENTIONED = re.compile("|".join(each for name in _TELLING for each in _as_damaged(name)), re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -64,10 +74,14 @@ class Refusal:
                 waiting += [inner for inner in item if isinstance(inner, dict | list)]
         return value
 
-    def redact(self, text: str) -> str:
-        """`text`, which is no record, with what stands behind the name of a secret replaced."""
+    def redact(self, text: str, names: Iterable[str] = ()) -> str:
+        """`text`, which is no record, up to where a secret is named: what is damaged does not say where that ends.
 
-        def replaced(found: re.Match[str]) -> str:
-            return found[1] + REFUSED if self.refuses(found[2]) else found[0]
-
-        return _IN_TEXT.sub(replaced, text)
+        Args:
+            names: of the table that it is from, and of columns whose values it holds without naming them.
+        """
+        if any(map(self.refuses, names)):
+            return REFUSED
+        begins = [found.end() for found in _NAMED.finditer(text) if self.refuses(found[1])]
+        begins += [found.end() for found in _MENTIONED.finditer(text)]
+        return text[: min(begins)] + REFUSED if begins else text

@@ -28,6 +28,7 @@ class StandsOn(ExpectationFailed):
     """Something later stands on what the run did; take that back first. `details` names it."""
 
     code = "stands_on"
+    resumable = False
 
 
 def require_migration(flow: str, status: str, dry_run: bool) -> None:

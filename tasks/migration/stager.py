@@ -33,12 +33,14 @@ class StagedTable(BaseModel):
 
     Attributes:
         read: records of the source, readable or not.
+        rows: those of them that are staged.
         first, last: the places of the first and last record.
         outer, field: where nested records come from.
     """
 
     table: str
     read: int = 0
+    rows: int = 0
     first: int = 0
     last: int = 0
     repairs: int = 0
@@ -115,6 +117,8 @@ class Stager:
             table = self.kind.table(name)
             if name in self.kind.ignored:
                 notes.append(f"{name} is no table and was left out")
+            elif table is None and self.refusal.refuses(name):
+                notes.append(f"{name} is refused whole: by its name it holds secrets")
             elif table is None:
                 rest.append((rest_table(postgres_text(name)), source_table))
             elif table.name in known:
@@ -151,7 +155,7 @@ class Stager:
                 table.name,
                 piece.index,
                 None,
-                orjson.dumps(self.refusal.redact(piece.raw)).decode(),
+                orjson.dumps(self.refusal.redact(piece.raw, (table.name, *piece.columns))).decode(),
                 f"{table.name}.readable",
                 piece.reason,
             )
@@ -174,6 +178,7 @@ class Stager:
             rejects = [*rejects, *valid.rejects]
             if valid.rows:
                 self.staging.copy(connection, table, validator.names, validator.types, valid.rows)
+                self._staged[table.name].rows += len(valid.rows)
             for nested in table.nested:
                 self._stage_nested(connection, table, nested, valid.nested.get(nested.table, []))
         self._store(connection, rejects)

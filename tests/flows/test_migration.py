@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.conftest import shared_data
-from tests.flows.conftest import Look, Run, Start
+from tests.flows.conftest import Look, Run
 
 FILES = {
     "users": "users",
@@ -170,7 +170,9 @@ def test_a_policy_to_abort_ends_the_run_before_anything_is_loaded(
         "migrate", "quokkaq", export(**forum), "--policy", "conversations.courseId=abort", "--json", "--bare"
     )
     assert (done.code, done.json["error"]["code"]) == (1, "expectation_failed")
-    assert "courseId names no row of courses" in done.json["error"]["message"]
+    assert "9 of conversations: courseId names no row of courses (conv-7, conv-8" in done.json["error"]["message"]
+    assert done.json["error"]["details"]["rows"] == ORPHANS
+    assert [row["source_id"] for row in look("SELECT source_id FROM migration_rejects ORDER BY id")] == ORPHANS
     assert look("SELECT tablename FROM pg_tables WHERE schemaname = 'headrace_staging'") == []
     assert count(look, "users") == 0
 
@@ -271,6 +273,7 @@ def test_runs_are_taken_back_one_after_the_other_to_exactly_what_was_there(
     refused = headrace("rollback", first, "--json", "--bare")
     assert (refused.code, refused.json["error"]["code"]) == (1, "stands_on")
     assert f"run {second} changed" in refused.json["error"]["message"]
+    assert "goes on with it" not in refused.err
     assert state(look) != loaded
 
     back = headrace("rollback", second, "--json", "--bare")
@@ -382,8 +385,26 @@ def test_a_source_at_work_is_not_worked_on_by_a_second_run(headrace: Run, export
 def test_the_terminal_shows_tables_and_remarks(headrace: Run, export: Export) -> None:
     done = headrace("migrate", "quokkaq", export(**small()), "--bare")
     assert done.code == 0
-    assert "users.password: 1 values refused as secrets" in done.out
+    assert "users.password: 1 value refused as secret" in done.out
     assert "headrace rollback" in done.out
+
+
+def test_names_of_the_source_are_shown_as_they_are_and_command_no_terminal(headrace: Run, export: Export) -> None:
+    odd = {"[/bold]": [{"id": "[red]"}], "a|b\x1b[2J\n": [{}], "\N{BLACK HEART SUIT}": [{"name": "x"}]}
+    users = [{"id": "\x1b]0;title\x07", "name": "Ada"}] * 2
+    done = headrace("migrate", "quokkaq", export(**small(users=users), **odd), "--bare")
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out
+    for shown in ("[/bold]", "a|b\\x1b[2J\\n", "\\x1b]0;title\\x07", "\N{BLACK HEART SUIT}"):
+        assert shown in done.out
+
+
+def test_a_dry_run_says_what_would_become_of_which_rows(headrace: Run, export: Export) -> None:
+    done = headrace("migrate", "quokkaq", export(**small(users=[{"id": "ada"}])), "--dry-run", "--bare")
+    told = " ".join(done.out.split())
+    assert "courses: to be inserted cs" in told
+    assert "rejected: 6 records; migration_rejects has place and reason (run " in told
+    assert "Nothing was loaded: a dry run" in told
 
 
 def test_a_source_that_is_all_there_is_not_read_again_unless_a_row_was_touched(
@@ -399,34 +420,6 @@ def test_a_source_that_is_all_there_is_not_read_again_unless_a_row_was_touched(
     assert (mended["already_done"], table(mended, "messages")["inserted"]) == (False, 1)
     assert headrace("rollback", mended["run_id"], "--bare").code == 0
     assert count(look, "ai_messages") == 2
-
-
-def test_a_run_that_is_killed_goes_on_to_the_tables_of_one_that_was_not(
-    headrace: Run, start: Start, export: Export, look: Look, database: Engine
-) -> None:
-    forum = small()
-    forum["conversationMessages"] = [
-        {**forum["conversationMessages"][0], "id": f"m{number}", "content": f"text {number}"} for number in range(9)
-    ]
-    path = export(**forum)
-    headrace("migrate", "quokkaq", path, "--name", "whole", "--bare")
-    whole = state(look)
-    headrace("rollback", str(look("SELECT id FROM runs")[0]["id"]), "--bare")
-
-    with database.connect() as connection:  # the first insert into ai_messages waits for us
-        connection.execute(text("LOCK TABLE ai_messages IN SHARE MODE"))
-        command = start("migrate", "quokkaq", path, "--name", "whole", "--bare")
-        while not look("SELECT FROM pg_locks WHERE NOT granted AND relation = 'ai_messages'::regclass"):
-            look("SELECT pg_sleep(0.05)")
-        command.kill()
-    (run,) = [row["id"] for row in look("SELECT id FROM runs WHERE status = 'running'")]
-    assert (count(look, "ai_conversations"), count(look, "ai_messages")) == (2, 0)
-    look("UPDATE workers SET lease_until = clock_timestamp() - interval '1 minute'")
-    resumed = headrace("resume", run, "--json", "--bare")
-    assert resumed.code == 0, resumed.err
-    assert resumed.json["run_id"] == str(run)
-    assert state(look) == whole
-    assert [each["inserted"] for each in resumed.json["tables"]] == [1, 1, 2, 9]
 
 
 def test_a_source_that_changed_is_not_gone_on_with(headrace: Run, export: Export, look: Look) -> None:
@@ -460,8 +453,58 @@ def test_a_source_may_be_called_anything(headrace: Run, export: Export, look: Lo
     assert look("SELECT id FROM source_records") == [{"id": f"{name}/planets/mars"}]
 
 
+def test_a_source_with_rejects_is_not_read_again_unless_they_might_fare_otherwise(
+    headrace: Run, export: Export, look: Look
+) -> None:
+    tables = small()
+    tables["aiConversations"].append({**tables["aiConversations"][0], "id": "c3", "courseId": "later"})
+    tables["aiConversations"].append({**tables["aiConversations"][0], "id": "c4", "createdAt": "never"})
+    path = export(**tables)
+    first = headrace("migrate", "quokkaq", path, "--json", "--bare").json
+    again = headrace("migrate", "quokkaq", path, "--json", "--bare").json
+    assert (again["already_done"], again["loaded_by"]) == (True, first["run_id"])
+    assert (again["rules"], table(again, "conversations")["rejected"]) == (first["rules"], 2)
+    third = headrace("migrate", "quokkaq", path, "--bare")
+    assert f"run {first['run_id']} loaded this very source" in " ".join(third.out.split())
+    strict = headrace("migrate", "quokkaq", path, "--max-rejects", "1", "--bare")
+    assert (strict.code, "more than the 1 that may be" in strict.reason) == (1, True)
+    look("INSERT INTO courses (id, name) VALUES ('later', 'founded since')")
+    mended = headrace("migrate", "quokkaq", path, "--json", "--bare").json
+    assert (mended["already_done"], table(mended, "conversations")["inserted"]) == (False, 1)
+
+
+def test_a_source_with_rows_that_are_gone_or_changed_here_is_not_read_again(
+    headrace: Run, export: Export, look: Look
+) -> None:
+    tables = small()
+    headrace("migrate", "quokkaq", export(**tables), "--bare")
+    look("UPDATE ai_messages SET content = 'edited' WHERE id = 'm1'")
+    tables["conversationMessages"][0]["content"] = "Why not?"
+    del tables["conversationMessages"][2]
+    path = export(**tables)
+    first = headrace("migrate", "quokkaq", path, "--json", "--bare").json
+    assert (table(first, "messages")["gone"], first["rules"][0]["rule"]) == (1, "messages.changed here")
+    assert headrace("migrate", "quokkaq", path, "--json", "--bare").json["already_done"]
+    look("UPDATE ai_messages SET content = 'edited again' WHERE id = 'm1'")
+    assert not headrace("migrate", "quokkaq", path, "--json", "--bare").json["already_done"]
+
+
+def test_a_value_stored_under_the_name_of_a_secret_is_refused_whole(
+    headrace: Run, export: Export, database: Engine
+) -> None:
+    path = export(**small(authToken={"value": "hunter2"}), apiKey="hunter2")
+    report = headrace("migrate", "quokkaq", path, "--json", "--bare").json
+    assert "hunter2" not in everything_stored(database) + json.dumps(report)
+    assert [note for note in report["notes"] if "refused whole" in note] == [
+        "authToken is refused whole: by its name it holds secrets",
+        "apiKey is refused whole: by its name it holds secrets",
+    ]
+
+
 def test_a_folder_of_json_files_is_read_like_an_export(headrace: Run, look: Look) -> None:
     folder = shared_data("origin/quokkaq")
     done = headrace("migrate", "quokkaq", folder, "--policy", "conversations.courseId=null", "--json", "--bare")
     assert done.code == 0, done.err
     assert (count(look, "ai_messages"), count(look, "course_materials"), count(look, "users")) == (80, 25, 20)
+    assert "rankingBaseline is no table and was left out" in done.json["notes"]
+    assert count(look, "source_records WHERE source_table = 'rankingBaseline'") == 0

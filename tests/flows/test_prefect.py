@@ -320,6 +320,36 @@ def test_many_bills_are_one_flow_run(
     assert up.ask("GET", f"flow_runs/{flow_run['id']}")["name"] == "analyze 2 sources"
 
 
+def test_a_migration_from_the_form_leaves_its_report_and_progress_as_artifacts(
+    up: Up, tmp_path: Path, look: Look
+) -> None:
+    fields = up.deployment("migrate-data")["parameter_openapi_schema"]["properties"]
+    assert "quokkaq" in fields["kind"]["enum"]
+    export = tmp_path / "export.json"
+    users = json.dumps([{"id": "ada", "name": "Ada", "password": "hunter2"}])
+    export.write_text(json.dumps({"quokkaq.users": users, "quokkaq.threads": None}))
+    flow_run = up.run_deployment(
+        "migrate-data", kind="quokkaq", source=str(export), source_name="from the form", policies={}, dry_run=False,
+        prune=False, max_rejects=None, project="",
+    )  # fmt: skip
+    until(lambda: up.state(flow_run) in {"Completed", "Failed", "Crashed"})
+    assert up.state(flow_run) == "Completed"
+    found = up.ask("POST", "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    (report,) = [artifact for artifact in found if artifact["type"] == "markdown"]
+    assert report["key"] == "migration-from-the-form"
+    assert "| users | 1 | 0 | 1 |" in report["data"]
+    assert "users.password: 1 value refused as secret" in report["data"]
+    progress = [artifact for artifact in found if artifact["type"] == "progress"]
+    assert all((artifact["data"], artifact["description"]) == (100.0, "done") for artifact in progress)
+    logs = up.ask("POST", "logs/filter", {"logs": {"flow_run_id": {"any_": [flow_run]}}})
+    assert "hunter2" not in json.dumps([found, logs])
+    run = run_of(look, flow_run)["id"]
+    taken_back = up.run_deployment("rollback-migration", run=str(run), project="")
+    until(lambda: up.state(taken_back) in {"Completed", "Failed", "Crashed"})
+    assert up.state(taken_back) == "Completed"
+    assert look("SELECT FROM users WHERE source = 'from the form'") == []
+
+
 def test_an_interrupted_command_beside_it_is_cancelled(
     up: Up, bill: Path, look: Look, provider: ScriptedProvider, command_server: CommandServer, tmp_path: Path
 ) -> None:

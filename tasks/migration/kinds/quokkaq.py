@@ -161,7 +161,7 @@ KIND = Kind(
     version="1",
     description="Course forum: a localStorage export, or its records as JSON files or a folder of them",
     open_source=_open,
-    ignored=frozenset({"seedVersion", "initialized"}),
+    ignored=frozenset({"seedVersion", "initialized", "rankingBaseline"}),
     tables=(
         Table("users", UserRecord, "users", placeholder={"name": PLACEHOLDER_NAME}, conversions=(IN_UTC,)),
         Table(

@@ -381,7 +381,9 @@ def test_what_the_roles_lack_is_found_and_is_what_granting_them_mends(database: 
     run(database, "REVOKE SELECT ON llm_requests, cost_tracking FROM headrace_app")
     run(database, "REVOKE INSERT ON budgets FROM headrace_worker")
     run(database, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM headrace_read")
-    app, read, worker = sorted(missing(database))
+    run(database, "REVOKE ALL ON SCHEMA headrace_staging FROM headrace_worker")
+    app, read, staging, worker = sorted(missing(database))
+    assert staging == "headrace_worker may not stage data in headrace_staging"
     assert app in {
         "headrace_app may not read llm_requests, cost_tracking",
         "headrace_app may not read cost_tracking, llm_requests",

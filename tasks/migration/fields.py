@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
+import orjson
 from pydantic import BeforeValidator, Field
 
 LARGEST_INTEGER = 2**31 - 1
 IN_UTC = "a time without a zone is read as UTC"
+NOT_IN_SOURCE = "(not in the source)"
+"""Name of what stands in for a missing row."""
 
 
 def _empty_list(value: Any) -> Any:
@@ -29,7 +33,40 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 Texts = Annotated[list[str], BeforeValidator(_empty_list), Field(default_factory=list)]
 """A list of texts; null or missing is an empty one."""
 
+
+
+def _none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _parsed(value: Any) -> Any:
+    """`value` as JSON where it is the text of some: dumps and CSV files have JSONB as text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value) if value else None
+    except orjson.JSONDecodeError:
+        return value
+
+
+Unset = BeforeValidator(_none)
+"""An empty text is null: CSV files cannot tell them apart."""
+Json = Annotated[Any, BeforeValidator(_parsed)]
+"""A JSON value, or its text."""
+
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def valid_uuid(name: str, value: Any) -> UUID:
+    """`value` of the field `name` as a UUID.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise ValueError(f"{name} is no UUID") from error
 
 
 def microseconds(moment: datetime | None) -> int | None:

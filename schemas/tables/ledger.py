@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base, CreatedAt, IdKey
+from schemas.tables.migration import Migrated
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:
@@ -131,8 +132,8 @@ class Answer(Base):
     answered_at: Mapped[datetime | None]
 
 
-class LlmRequest(Base):
-    """One attempt at a provider call, written before it is made."""
+class LlmRequest(Migrated, Base):
+    """One attempt at a provider call, written before it is made; or, with a `source`, one that an application made."""
 
     __tablename__ = "llm_requests"
     __table_args__ = (
@@ -188,6 +189,8 @@ class LlmRequest(Base):
     model_version: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""
 
 
 class LlmBody(Base):

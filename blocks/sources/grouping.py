@@ -84,7 +84,7 @@ class GroupedSource:
     """A source with a grouped table beside its own.
 
     Attributes:
-        names: what the source may call the table that is grouped.
+        names: what the source may call the table that is grouped, in small letters without `_` and `-`.
         renamed: what it is called here.
     """
 
@@ -115,7 +115,7 @@ class GroupedSource:
         """The tables by name, the grouped one first where there is anything to group."""
         tables = dict(self.source.tables())
         for name in list(tables):
-            if name.casefold() in self.names:
+            if name.casefold().replace("_", "").replace("-", "") in self.names:
                 records = tables.pop(name)
                 grouped = GroupedTable(self.grouped, records, self.by, self.required, self.moment)
                 return {self.grouped: grouped, self.renamed: records, **tables}

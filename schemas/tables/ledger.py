@@ -49,7 +49,7 @@ class Worker(Base):
     started_at: Mapped[CreatedAt]
 
 
-class Run(Base):
+class Run(Migrated, Base):
     """One subject worked on by one flow; `attempt_id` names the only attempt whose writes count."""
 
     __tablename__ = "runs"
@@ -57,6 +57,7 @@ class Run(Base):
         one_of("status", "running", "completed", "failed", "cancelled", "crashed"),
         Index("ix_runs_project_started_at", "project", "started_at"),
         Index("ix_runs_flow_subject", "flow", "subject"),
+        Index("ix_runs_started_at", "started_at"),
     )
 
     id: Mapped[IdKey]
@@ -75,6 +76,8 @@ class Run(Base):
     attempt_id: Mapped[UUID | None]
     started_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""
 
 
 class RunAttempt(Base):
@@ -91,7 +94,7 @@ class RunAttempt(Base):
     outcome: Mapped[str | None]
 
 
-class Step(Base):
+class Step(Migrated, Base):
     """One step of a run, addressed by the content it depends on."""
 
     __tablename__ = "steps"
@@ -112,6 +115,8 @@ class Step(Base):
     error: Mapped[dict[str, Any] | None]
     started_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""
 
 
 class Answer(Base):

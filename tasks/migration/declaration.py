@@ -35,12 +35,6 @@ class SourceRecord(BaseModel):
     model_config = ConfigDict(extra="allow", alias_generator=to_camel)
 
 
-class ColumnRecord(SourceRecord):
-    """A record whose fields have the names of columns."""
-
-    model_config = ConfigDict(alias_generator=None)
-
-
 @dataclass(frozen=True)
 class Reference:
     """`column` names a row of the table `to`, which must be in the source or here already."""

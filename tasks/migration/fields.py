@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
 from pydantic import BeforeValidator, Field
 
 LARGEST_INTEGER = 2**31 - 1
@@ -32,27 +31,6 @@ CountOrZero = Annotated[Count, BeforeValidator(_zero)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Texts = Annotated[list[str], BeforeValidator(_empty_list), Field(default_factory=list)]
 """A list of texts; null or missing is an empty one."""
-
-
-
-def _none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-def _parsed(value: Any) -> Any:
-    """`value` as JSON where it is the text of some: dumps and CSV files have JSONB as text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value) if value else None
-    except orjson.JSONDecodeError:
-        return value
-
-
-Unset = BeforeValidator(_none)
-"""An empty text is null: CSV files cannot tell them apart."""
-Json = Annotated[Any, BeforeValidator(_parsed)]
-"""A JSON value, or its text."""
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -28,7 +28,9 @@ def fill(url: str, ddl: str, records: Records) -> str:
             if statement.strip():
                 connection.execute(text(statement))
         for table, rows in records.items():
-            statement = f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb))"
+            statement = (
+                f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb))"
+            )
             connection.execute(text(statement), {"rows": json.dumps(rows, default=str)})
     engine.dispose()
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -79,7 +81,9 @@ def _cell(value: Any) -> Any:
 def rows_of(look: Look, *tables: str) -> dict[str, list[Any]]:
     """Every row of the tables, without the run that wrote it."""
     return {
-        table: [row["row"] for row in look(f"SELECT to_jsonb(t) - 'migration_run_id' AS row FROM {table} AS t ORDER BY 1")]
+        table: [
+            row["row"] for row in look(f"SELECT to_jsonb(t) - 'migration_run_id' AS row FROM {table} AS t ORDER BY 1")
+        ]
         for table in tables
     }
 

@@ -124,12 +124,13 @@ def test_every_view_is_read_with_the_rights_of_its_reader(database: Engine) -> N
     assert all(options == ["security_invoker=true"] for options in views.values())
 
 
-# As the replaced pipeline had them; `conversations` and the search cache come with other issues.
+# As the replaced applications had them.
 OLD_COLUMNS = {
     "pipeline_runs": [
         "id", "bill_id", "jurisdiction", "research_model", "generate_model", "review_model", "status", "started_at",
         "completed_at", "analysis_json", "review_json", "review_passed", "quality_score", "error_message",
     ],
+    "conversations": ["id", "user_id", "role", "content", "timestamp", "page"],
     "pipeline_steps": ["id", "run_id", "step", "model", "output", "timestamp"],
     "cost_tracking": ["id", "model", "step", "cost_usd", "tokens_used", "timestamp", "project"],
     "lexybrain_requests": [

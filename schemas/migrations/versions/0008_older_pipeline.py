@@ -89,9 +89,7 @@ WHERE talks.attributes ? 'page'
 
 def upgrade() -> None:
     for table in MIGRATED:
-        op.add_column(
-            table, sa.Column("attributes", postgresql.JSONB(), server_default="{}", nullable=False)
-        )
+        op.add_column(table, sa.Column("attributes", postgresql.JSONB(), nullable=True))
         op.add_column(table, sa.Column("source", sa.Text(), nullable=True))
         op.add_column(table, sa.Column("content_hash", sa.BigInteger(), nullable=True))
         op.add_column(table, sa.Column("migration_run_id", sa.Uuid(), nullable=True))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.migration.declaration import ColumnRecord, Counted, Kind, Reference, Table
+from tasks.migration.declaration import Counted, Kind, Reference, Table
 from tasks.migration.fields import IN_UTC, NOT_IN_SOURCE, Count, Id, Moment, valid_uuid
+from tasks.migration.sql_records import SqlRecord
 
 if TYPE_CHECKING:
     from blocks.sources.records import Source
@@ -20,12 +21,12 @@ LONGEST_PAGE = 200
 NO_PAGE = "(no page)"
 
 
-class UserRecord(ColumnRecord):
+class UserRecord(SqlRecord):
     id: Id
     name: str
 
 
-class ConversationRecord(ColumnRecord):
+class ConversationRecord(SqlRecord):
     """What the messages of a user about a page have in common, as `GroupedTable` tells it."""
 
     id: Id
@@ -42,7 +43,7 @@ class ConversationRecord(ColumnRecord):
         return {**record, "id": f"{user}/{page or ''}", "user_id": user, "page": page, "title": page or NO_PAGE}
 
 
-class MessageRecord(ColumnRecord):
+class MessageRecord(SqlRecord):
     id: Id
     conversation_id: Id
     role: Literal["user", "assistant", "system"]
@@ -75,7 +76,7 @@ def _open(path: str) -> Source:
 
     return GroupedSource(
         open_tables(path, frozenset(MESSAGES)),
-        names=MESSAGES,
+        names=tuple(name.replace("_", "") for name in MESSAGES),
         renamed="messages",
         grouped="conversations",
         by=("user_id", "page"),

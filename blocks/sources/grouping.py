@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from blocks.sources.records import RecordChunk, Row, Source, SourceTable, row_chunks
 
@@ -132,7 +132,8 @@ def _plain(value: Any) -> str | None:
 
 def _moment(value: Any) -> datetime | None:
     try:
-        moment = _MOMENT.validate_python(value)
-    except ValidationError:
+        # Only this reads a zone of hours alone, as Postgres writes it.
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else _MOMENT.validate_python(value)
+    except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from schemas.canonical import postgres_json
 from tasks.migration.declaration import SourceRecord
 from tasks.migration.refusing import Refusal
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+SqlMoment = Annotated[datetime, BeforeValidator(lambda value: read_moment(value) or value)]
+"""A time as Postgres writes it, with hours for a zone."""
 Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 

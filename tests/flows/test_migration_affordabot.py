@@ -37,7 +37,8 @@ CREATE TABLE pipeline_steps (id uuid PRIMARY KEY, run_id uuid NOT NULL REFERENCE
     output_result jsonb, model_config jsonb, duration_ms int, created_at timestamptz NOT NULL,
     UNIQUE (run_id, step_number))
 """
-TARGETS = ("steps", "llm_requests", "web_search_cache")
+RUNS, STEPS = (f"(SELECT * FROM {name} WHERE source IS NOT NULL)" for name in ("runs", "steps"))
+TARGETS = (RUNS, STEPS, "llm_requests", "web_search_cache")
 ANALYSIS = {"summary": "Rents are capped", "impacts": [{"p50": 12.5}], "confidence": 0.75, "sources": []}
 REVIEW = {"passed": True, "critique": "", "missing_impacts": [], "factual_errors": []}
 
@@ -168,7 +169,7 @@ def test_a_changed_row_updates_and_a_rollback_restores_it(
     headrace: Run, look: Look, tmp_path: Path, empty_database_url: str
 ) -> None:
     headrace("migrate", "affordabot", source_in("url", tmp_path, empty_database_url), "--bare")
-    loaded = rows_of(look, "pipeline_runs", *TARGETS)
+    loaded = rows_of(look, *TARGETS)
     run_sql(empty_database_url, "UPDATE pipeline_runs SET status = 'completed' WHERE bill_id = 'AB-7'")
     run_sql(empty_database_url, "UPDATE web_search_cache SET hit_count = 9 WHERE query = 'x'")
     run_sql(empty_database_url, "UPDATE pipeline_steps SET output = NULL WHERE step = 'review'")
@@ -182,8 +183,9 @@ def test_a_changed_row_updates_and_a_rollback_restores_it(
         "web_search_cache": (0, 1, 1),
     }
     assert look("SELECT status FROM pipeline_runs WHERE bill_id = 'AB-7'") == [{"status": "completed"}]
-    assert headrace("rollback", changed.json["run_id"], "--bare").code == 0
-    assert rows_of(look, "pipeline_runs", *TARGETS) == loaded
+    back = headrace("rollback", changed.json["run_id"], "--bare")
+    assert back.code == 0, back.err
+    assert rows_of(look, *TARGETS) == loaded
 
 
 def test_the_later_tables_load_with_what_they_say_of_status_kept(
@@ -212,6 +214,7 @@ def test_the_later_tables_load_with_what_they_say_of_status_kept(
     fill(empty_database_url, LATER_DDL, {"pipeline_runs": runs, "pipeline_steps": steps})
     done = headrace("migrate", "affordabot", dump(empty_database_url, tmp_path / "d.sql"), "--json", "--bare")
     assert done.code == 0, done.err
+    assert look("SELECT rule, reason FROM migration_rejects") == []
     (found,) = look("SELECT * FROM pipeline_runs")
     assert (found["status"], found["error_message"], found["generate_model"]) == ("failed", "halted", "b")
     assert (found["bill_id"], found["jurisdiction"], found["analysis_json"]) == ("SB-1", "CA", ANALYSIS)
@@ -275,7 +278,7 @@ def test_a_migrated_run_is_listed_in_its_place_and_cannot_be_resumed(
     headrace: Run, tmp_path: Path, empty_database_url: str
 ) -> None:
     done = headrace("migrate", "affordabot", source_in("url", tmp_path, empty_database_url), "--json", "--bare")
-    listed = headrace("runs", "--json").json["runs"]
+    listed = headrace("runs", "--json").json["rows"]
     assert [run["flow"] for run in listed] == ["migrate-data", *["analyze-bill"] * 3]
     assert listed[0]["id"] == done.json["run_id"]
     assert headrace("runs", number(1, 5)).code == 0

@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from schemas.identifiers import derived_id
 from tasks.migration.declaration import Kind, Reference, Table
-from tasks.migration.fields import IN_UTC, Count, CountOrZero, Moment
-from tasks.migration.sql_records import SqlRecord, Tokens, open_json, read_moment
+from tasks.migration.fields import IN_UTC, Count, CountOrZero
+from tasks.migration.sql_records import SqlMoment, SqlRecord, Tokens, open_json, read_moment
 
 if TYPE_CHECKING:
     from blocks.sources.records import Source
@@ -46,8 +46,8 @@ class RunRecord(SqlRecord):
     parameters: dict[str, Any]
     result: dict[str, Any] | None
     error: dict[str, Any] | None
-    started_at: Moment
-    completed_at: Moment | None = None
+    started_at: SqlMoment
+    completed_at: SqlMoment | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -74,8 +74,8 @@ class StepRecord(SqlRecord):
     status: Literal["completed", "failed", "running"]
     model: str | None = None
     output: Any = None
-    started_at: Moment
-    completed_at: Moment
+    started_at: SqlMoment
+    completed_at: SqlMoment
 
     @model_validator(mode="before")
     @classmethod
@@ -109,8 +109,8 @@ class CostRecord(SqlRecord):
     input_tokens: Tokens | None = Field(None, alias="tokens_used")
     cost_usd: Usd | None = None
     cost_source: Literal["price_table", "unpriced"]
-    created_at: Moment = Field(alias="timestamp")
-    completed_at: Moment
+    created_at: SqlMoment = Field(alias="timestamp")
+    completed_at: SqlMoment
 
     @model_validator(mode="before")
     @classmethod
@@ -131,12 +131,12 @@ class SearchRecord(SqlRecord):
     cache_key: Key
     query: str
     results: list[Any]
-    cached_at: Moment
+    cached_at: SqlMoment
     hit_count: CountOrZero = 0
     provider: str = "zai"
     count: Count
     domains: list[Any]
-    expires_at: Moment
+    expires_at: SqlMoment
 
     @model_validator(mode="before")
     @classmethod

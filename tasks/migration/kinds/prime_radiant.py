@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from tasks.migration.declaration import Counted, Kind, Reference, Table
 from tasks.migration.fields import IN_UTC, NOT_IN_SOURCE, Count, Id, Moment, valid_uuid
-from tasks.migration.sql_records import SqlRecord
+from tasks.migration.sql_records import SqlMoment, SqlRecord
 
 if TYPE_CHECKING:
     from blocks.sources.records import Source
@@ -48,7 +48,7 @@ class MessageRecord(SqlRecord):
     conversation_id: Id
     role: Literal["user", "assistant", "system"]
     content: str
-    created_at: Moment = Field(alias="timestamp")
+    created_at: SqlMoment = Field(alias="timestamp")
 
     @model_validator(mode="before")
     @classmethod

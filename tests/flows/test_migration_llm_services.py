@@ -215,7 +215,7 @@ def outcomes() -> list[dict[str, Any]]:
 
 
 def test_history_shows_in_costs_and_weighs_on_no_budget(headrace: Run, look: Look, tmp_path: Path) -> None:
-    headrace("budget", "set", "--project", "llm-services", "--day", "0.01", "--month", "0.01", "--bare")
+    headrace("budget", "set", "--project", "llm-services", "--day", "0.01", "--month", "0.01")
     path = write_csv(tmp_path / "calls.csv", *outcomes())
     done = headrace("migrate", "llm-services", path, "--json", "--bare")
     assert done.code == 0, done.err
@@ -233,11 +233,11 @@ def test_history_shows_in_costs_and_weighs_on_no_budget(headrace: Run, look: Loo
     ]
     assert look("SELECT total_cost FROM get_daily_cost('2025-09-08')") == [{"total_cost": Decimal("0.25")}]
     assert look("SELECT count(*) AS rows FROM cost_tracking WHERE id >= lowest_id_at('2025-09-08')") == [{"rows": 4}]
-    shown = headrace("costs", "--since", "2025-09-08", "--until", "2025-09-08", "--by", "project", "--json", "--bare")
+    shown = headrace("costs", "--since", "2025-09-08", "--until", "2025-09-08", "--by", "project", "--json")
     assert shown.code == 0, shown.err
     assert '"llm-services"' in shown.out
     assert '"0.25"' in shown.out
-    headrace("costs", "--rebuild", "--json", "--bare")
+    headrace("costs", "--rebuild", "--json")
     assert look("SELECT count(*) AS rows FROM budget_usage WHERE spent_usd > 0") == [{"rows": 0}]
 
 

@@ -122,7 +122,8 @@ class Rollback:
                 rows = self._ask(
                     connection,
                     f"SELECT c.{column} AS id FROM {child.name} AS c JOIN {table.name} AS t ON t.id = c.{column} "
-                    f"WHERE t.migration_run_id = :run AND NOT {_UPDATED.format(table.name, 't')} AND {outside} AND NOT {elsewhere}",
+                    f"WHERE t.migration_run_id = :run AND NOT {_UPDATED.format(table.name, 't')} AND {outside} "
+                    f"AND NOT {elsewhere}",
                     table,
                 )
                 if rows:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    DefaultClause,
     Float,
     Integer,
     Numeric,
@@ -65,7 +66,7 @@ def declare(mapping: dict[str, Any]) -> Kind:
         references=tuple(
             Reference(column, parent, read.references.get(column, "reject")) for column, parent in named.items()
         ),
-        prepare=partial(_prepare, read, {name: target.columns[name] for name in read.columns}),
+        prepare=partial(_prepare, read, dict(target.columns.items())),
         conversions=(IN_UTC, *_told(read)),
     )
     return Kind(
@@ -93,14 +94,31 @@ def _open(mapping: TableMapping, path: str) -> Source:
 
 
 def _model(mapping: TableMapping, named: dict[str, str]) -> type[SqlRecord]:
+    """A field for each column, mapped or not, so that rows stay comparable when a mapping grows."""
     target = Base.metadata.tables[mapping.target]
     allowed = limits(target)
     fields: dict[str, Any] = {"id": (Id, ...)}
-    for name in mapping.columns:
-        column = target.columns[name]
+    for name, column in target.columns.items():
         kind = Id if name in named else _type(column, allowed.get(name, Limits()))
-        fields[name] = (kind | None, None) if column.nullable else (kind, ...)
+        if name in BOOKKEEPING:
+            continue
+        if column.nullable:
+            fields[name] = (kind | None, None)
+        else:
+            fields[name] = (kind, ... if name in mapping.columns else _unsaid(column))
     return create_model("MappedRecord", __base__=SqlRecord, **fields)
+
+
+def _unsaid(column: Column[Any]) -> Any:
+    """What a column that may not be empty holds where nothing is said: its default in the database."""
+    assert isinstance(column.server_default, DefaultClause)
+    written = str(getattr(column.server_default.arg, "text", column.server_default.arg))
+    match column.type:
+        case ARRAY():
+            return []
+        case Boolean() | Integer() | Float() | JSONB():
+            return json.loads(written)
+    return written
 
 
 def _type(column: Column[Any], allowed: Limits) -> Any:
@@ -149,7 +167,7 @@ def _prepare(mapping: TableMapping, columns: dict[str, Column[Any]], record: dic
         record.pop(field or "", None)
     if mapping.key == ["id"]:
         record.pop("id", None)
-    for name in {*BOOKKEEPING, *values} & record.keys():  # fields that are called as columns are but do not fill them
+    for name in columns.keys() & record.keys():  # fields that are called as columns are but do not fill them
         record[f"source_{name}"] = record.pop(name)
     record |= values
     if identity is not None:
@@ -240,14 +258,14 @@ def _opened(value: Any) -> Any:
 def _told(mapping: TableMapping) -> list[str]:
     """Sentences on what is done to values."""
     told = [f"the id is {'/'.join(mapping.key)}"]
-    for name, given in mapping.columns.items():
+    for name, given in sorted(mapping.columns.items()):
         if given.from_ is None:
             told.append(f"{name} is {given.value!r}")
             continue
         done = [
             f"{given.from_} is kept as {name}" if given.from_ != name else "",
             f"multiplied by {given.scale}" if given.scale is not None else "",
-            ", ".join(f"{old} is {new}" for old, new in given.map.items()),
+            ", ".join(f"{old} is {new}" for old, new in sorted(given.map.items())),
             f"read as {given.format}" if given.format else "",
             f"in the zone {given.zone}" if given.zone else "",
         ]

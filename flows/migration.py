@@ -30,6 +30,7 @@ from tasks.ledger.steps import step
 from tasks.migration.earlier import as_unchanged
 from tasks.migration.kinds import find_kind
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
+from tasks.migration.refusing import require_no_password
 from tasks.migration.rollback import Rollback, require_migration
 
 MIGRATE = "migrate-data"
@@ -66,6 +67,7 @@ async def migrate_data(
         RunBusy: another run is at work on the source.
         ExpectationFailed: a rule ends the run, or what was loaded is not what was staged.
     """
+    require_no_password(source)
     declared = find_kind(kind, mapping)
     request = MigrationRequest(
         kind=kind,

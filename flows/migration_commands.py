@@ -53,7 +53,9 @@ def migrate(
         For the kind table: a TOML, YAML or JSON file that says which of our tables it fills, and how.
     """
     from blocks.mapping_files import read_mapping_file
+    from tasks.migration.refusing import require_no_password
 
+    require_no_password(source)  # before Prefect keeps it as well
     parameters = {
         "kind": kind,
         "source": source,

@@ -301,3 +301,13 @@ def test_a_source_without_the_table_is_refused(headrace: Run, tmp_path: Path) ->
         connection.execute("CREATE TABLE two (id)")
     done = headrace("migrate", "llm-services", tmp_path / "other.sqlite", "--bare")
     assert (done.code, "has no table llm_requests; it has one, two" in done.reason) == (2, True)
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@localhost/db", "postgres://localhost/db?password=hunter2"])
+def test_a_password_in_a_url_is_refused_before_anything_keeps_it(headrace: Run, look: Look, url: str) -> None:
+    done = headrace("migrate", "llm-services", url, "--bare")
+    assert (done.code, "leave it out and set PGPASSWORD" in done.reason) == (2, True)
+    assert "hunter2" not in done.err
+    assert look("SELECT id FROM runs") == []
+    broken = headrace("migrate", "llm-services", "postgresql://[::1/db", "--bare")
+    assert (broken.code, "it should look like postgresql://user@host/db" in broken.reason) == (2, True)

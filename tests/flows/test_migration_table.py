@@ -266,3 +266,19 @@ def test_of_a_source_with_several_tables_the_mapping_says_which(
     done = headrace("migrate", "table", path, "--mapping", mapping(table="scores"), "--bare")
     assert done.code == 0, done.err
     assert look("SELECT count(*) AS rows FROM quality_metrics") == [{"rows": 2}]
+
+
+@pytest.mark.usefixtures("response")
+def test_a_run_goes_on_without_the_file_of_its_mapping(
+    headrace: Run, look: Look, mapping: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = as_csv(tmp_path / "scores.csv", ROWS)
+    written = mapping(references={"response_id": "abort"})
+    look("UPDATE responses SET id = 'r2'")
+    failed = headrace("migrate", "table", path, "--mapping", written, "--json", "--bare")
+    assert failed.code == 1
+    written.unlink()
+    look("UPDATE responses SET id = 'r1'")
+    resumed = headrace("resume", failed.json["run_id"], "--json", "--bare")
+    assert resumed.code == 0, resumed.err
+    assert [each["inserted"] for each in resumed.json["tables"]] == [2]

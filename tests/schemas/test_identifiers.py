@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.identifiers import derived_id, new_id
 
-MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))
+MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is added
 
 
 @given(MOMENTS, st.lists(st.text(), min_size=1))

@@ -42,10 +42,10 @@ def test_a_check_that_no_mapping_can_foresee_is_said() -> None:
 
 def test_a_column_that_is_not_mapped_has_its_default() -> None:
     (row,) = values("threads", dict.fromkeys(["course_id", "author_id", "title", "content"], "x") | {
-        "status": {"value": "open"}, "created_at": {"value": "2025-01-01"}}, {"x": "y"})  # type: ignore[operator]  # fmt: skip
+        "status": {"value": "open"}, "created_at": {"value": "2025-01-01"}}, {"x": "y"})  # fmt: skip
     assert (row["views"], row["tags"], row["updated_at"]) == (0, [], None)
     (post,) = values("posts", dict.fromkeys(["thread_id", "author_id", "content"], "x") | {
-        "created_at": {"value": "2025-01-01"}}, {"x": "y"})  # type: ignore[operator]  # fmt: skip
+        "created_at": {"value": "2025-01-01"}}, {"x": "y"})  # fmt: skip
     assert (post["endorsed"], post["flagged"]) == (False, False)
 
 
@@ -86,9 +86,8 @@ def test_times_are_read_as_the_mapping_says(given: dict[str, Any], value: Any, e
     ],
 )
 def test_numbers_are_what_the_mapping_makes_of_them(given: dict[str, Any], value: Any, expected: Any) -> None:
-    columns = {
-        "thread_id": "nr", "content": "nr", "generated_at": {"value": "2025-01-01"}, "confidence_score": {"from": "n"} | given
-    }  # fmt: skip
+    columns: dict[str, Any] = {"thread_id": "nr", "content": "nr", "generated_at": {"value": "2025-01-01"}}
+    columns |= {"confidence_score": {"from": "n", **given}}
     (row,) = values("ai_answers", columns, {"n": value})
     assert (row.get("confidence_score"), row.get("reason", "").partition(",")[0]) == (
         (None, expected) if isinstance(expected, str) else (expected, "")
@@ -96,7 +95,7 @@ def test_numbers_are_what_the_mapping_makes_of_them(given: dict[str, Any], value
 
 
 def test_lists_are_texts_of_json_or_split() -> None:
-    records = [{"l": '["a"]'}, {"l": ["a", "b"]}, {"l": None}, {"l": "a"}]
+    records: list[dict[str, Any]] = [{"l": '["a"]'}, {"l": ["a", "b"]}, {"l": None}, {"l": "a"}]
     rows = values("courses", {"name": "nr", "instructor_ids": "l"}, *records)
     assert [row.get("instructor_ids") for row in rows] == [["a"], ["a", "b"], [], None]
     assert rows[3]["reason"] == "instructor_ids: Input should be a valid list"

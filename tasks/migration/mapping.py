@@ -18,7 +18,8 @@ from schemas.tables import Base
 BOOKKEEPING = frozenset({"id", "attributes", "source", "content_hash", "migration_run_id"})
 UNIX = ("unix", "unix_ms")
 _CHOICES = re.compile(r"^(\w+) IN \((.*)\)$")
-_RANGE = re.compile(r"^(\w+) BETWEEN (\S+) AND (\S+)$")
+_RANGE = re.compile(r"^(\w+) (?:BETWEEN (\S+)|>= (\S+)) AND (?:\1 <= )?(\S+)$")
+_LEAST = re.compile(r"^(\w+) >= (\S+)$")
 
 
 class ColumnMapping(BaseModel):
@@ -136,7 +137,9 @@ def limits(table: Table) -> dict[str, Limits]:
         if choices := _CHOICES.match(check):
             found[choices[1]] = Limits(choices=tuple(re.findall(r"'([^']*)'", choices[2])))
         elif bounds := _RANGE.match(check):
-            found[bounds[1]] = Limits(lowest=float(bounds[2]), highest=float(bounds[3]))
+            found[bounds[1]] = Limits(lowest=float(bounds[2] or bounds[3]), highest=float(bounds[4]))
+        elif least := _LEAST.match(check):
+            found[least[1]] = Limits(lowest=float(least[2]))
         elif check:
             raise ConfigurationError(f"{table.name} has a check that no mapping can foresee: {check}")
     return found

@@ -6,6 +6,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -242,8 +243,16 @@ def test_history_shows_in_costs_and_weighs_on_no_budget(headrace: Run, look: Loo
 
 
 def test_ids_are_those_of_their_time(headrace: Run, look: Look, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "calls.csv", *outcomes())
+    now = datetime.now(UTC)
+    path = write_csv(tmp_path / "calls.csv", *outcomes(), later(id="now", created_at=now.isoformat()))
     headrace("migrate", "llm-services", path, "--bare")
+    partitions = look(
+        "SELECT tableoid::regclass::text AS name, count(*) AS rows FROM llm_requests GROUP BY 1 ORDER BY 2"
+    )
+    assert partitions == [
+        {"name": f"llm_requests_{now:%Y_%m}", "rows": 1},
+        {"name": "llm_requests_default", "rows": 5},
+    ]
     bounds = "id >= lowest_id_at('2025-09-08 10:02+00') AND id < lowest_id_at('2025-09-08 10:03+00')"
     assert look(f"SELECT attributes ->> 'source_id' AS id FROM llm_requests WHERE {bounds}") == [{"id": "call-2"}]
 

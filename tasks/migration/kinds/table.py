@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -212,7 +212,7 @@ def _kept_as(column: Column[Any]) -> str:
 def _scaled(value: Any, scale: Decimal, column: Column[Any]) -> Any:
     try:
         product = Decimal(str(value)) * scale
-    except InvalidOperation:
+    except ArithmeticError:
         return value
     return float(product) if isinstance(column.type, Float) else product
 
@@ -223,7 +223,7 @@ def _moment(value: Any, given: ColumnMapping) -> Any:
         moment = _told_moment(value, given.format)
         if moment is not None:
             return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(given.zone or "UTC")).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, InvalidOperation):
+    except (ValueError, TypeError, ArithmeticError):
         pass
     return f"{value} (not a time in the form {given.format or 'ISO 8601'})"
 

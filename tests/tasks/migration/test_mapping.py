@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, MetaData, Table
 from schemas.errors import BadInput, ConfigurationError
 from schemas.tables import Base
 from tasks.migration.kinds.table import declare
-from tasks.migration.mapping import BOOKKEEPING, limits, read_mapping, targets
+from tasks.migration.mapping import BOOKKEEPING, Limits, limits, read_mapping, targets
 from tasks.migration.reading import RecordValidator
 from tasks.migration.refusing import Refusal
 
@@ -33,6 +33,12 @@ def test_every_target_can_be_declared_and_its_checks_are_foreseen(name: str) -> 
     assert {column.name for column in kind.tables[-1].columns} >= set(columns)
     checks = [each for each in table.constraints if isinstance(each, CheckConstraint)]
     assert len(limits(table)) == len(checks)
+
+
+def test_checks_of_ranges_are_understood_as_they_are_written() -> None:
+    written = ("a BETWEEN 0 AND 1", "b >= 0 AND b <= 100", "c >= -1", "d IN ('x', 'y')")
+    found = limits(Table("even", MetaData(), *map(CheckConstraint, written)))
+    assert found == {"a": Limits(None, 0, 1), "b": Limits(None, 0, 100), "c": Limits(None, -1), "d": Limits(("x", "y"))}
 
 
 def test_a_check_that_no_mapping_can_foresee_is_said() -> None:
@@ -78,6 +84,7 @@ def test_times_are_read_as_the_mapping_says(given: dict[str, Any], value: Any, e
     [
         ({"scale": 100}, "0.5", 50),
         ({"scale": 100}, "0.505", "confidence_score: Input should be a valid integer"),
+        ({"scale": 100}, "1e999999999", "confidence_score: Input should be a valid integer"),
         ({"scale": 100}, "1.01", "confidence_score: Input should be less than or equal to 100"),
         ({"map": {"1": 10, "true": 20}}, 1, 10),
         ({"map": {"1": 10, "true": 20}}, True, 20),

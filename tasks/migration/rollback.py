@@ -115,15 +115,15 @@ class Rollback:
         for table in self.targets:
             for child, constraint in _referring(table):
                 column = constraint.columns[0].name
-                outside = "true"
+                outside, elsewhere = "true", "false"
                 if "migration_run_id" in child.columns:
                     elsewhere = _POINTED_ELSEWHERE.format(child=child.name, column=column)
                     outside = f"(c.migration_run_id IS DISTINCT FROM :run OR {_UPDATED.format(child.name, 'c')})"
-                    outside += f" AND NOT {elsewhere}"
                 rows = self._ask(
                     connection,
                     f"SELECT c.{column} AS id FROM {child.name} AS c JOIN {table.name} AS t ON t.id = c.{column} "
-                    f"WHERE t.migration_run_id = :run AND NOT {_UPDATED.format(table.name, 't')} AND {outside}",
+                    f"WHERE t.migration_run_id = :run AND NOT {_UPDATED.format(table.name, 't')} AND {outside} "
+                    f"AND NOT {elsewhere}",
                     table,
                 )
                 if rows:

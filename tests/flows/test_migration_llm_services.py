@@ -6,6 +6,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ def outcomes() -> list[dict[str, Any]]:
 
 
 def test_history_shows_in_costs_and_weighs_on_no_budget(headrace: Run, look: Look, tmp_path: Path) -> None:
-    headrace("budget", "set", "--project", "llm-services", "--day", "0.01", "--month", "0.01", "--bare")
+    headrace("budget", "set", "--project", "llm-services", "--day", "0.01", "--month", "0.01")
     path = write_csv(tmp_path / "calls.csv", *outcomes())
     done = headrace("migrate", "llm-services", path, "--json", "--bare")
     assert done.code == 0, done.err
@@ -233,17 +234,25 @@ def test_history_shows_in_costs_and_weighs_on_no_budget(headrace: Run, look: Loo
     ]
     assert look("SELECT total_cost FROM get_daily_cost('2025-09-08')") == [{"total_cost": Decimal("0.25")}]
     assert look("SELECT count(*) AS rows FROM cost_tracking WHERE id >= lowest_id_at('2025-09-08')") == [{"rows": 4}]
-    shown = headrace("costs", "--since", "2025-09-08", "--until", "2025-09-08", "--by", "project", "--json", "--bare")
+    shown = headrace("costs", "--since", "2025-09-08", "--until", "2025-09-08", "--by", "project", "--json")
     assert shown.code == 0, shown.err
     assert '"llm-services"' in shown.out
     assert '"0.25"' in shown.out
-    headrace("costs", "--rebuild", "--json", "--bare")
+    headrace("costs", "--rebuild", "--json")
     assert look("SELECT count(*) AS rows FROM budget_usage WHERE spent_usd > 0") == [{"rows": 0}]
 
 
 def test_ids_are_those_of_their_time(headrace: Run, look: Look, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "calls.csv", *outcomes())
+    now = datetime.now(UTC)
+    path = write_csv(tmp_path / "calls.csv", *outcomes(), later(id="now", created_at=now.isoformat()))
     headrace("migrate", "llm-services", path, "--bare")
+    partitions = look(
+        "SELECT tableoid::regclass::text AS name, count(*) AS rows FROM llm_requests GROUP BY 1 ORDER BY 2"
+    )
+    assert partitions == [
+        {"name": f"llm_requests_{now:%Y_%m}", "rows": 1},
+        {"name": "llm_requests_default", "rows": 5},
+    ]
     bounds = "id >= lowest_id_at('2025-09-08 10:02+00') AND id < lowest_id_at('2025-09-08 10:03+00')"
     assert look(f"SELECT attributes ->> 'source_id' AS id FROM llm_requests WHERE {bounds}") == [{"id": "call-2"}]
 
@@ -301,3 +310,13 @@ def test_a_source_without_the_table_is_refused(headrace: Run, tmp_path: Path) ->
         connection.execute("CREATE TABLE two (id)")
     done = headrace("migrate", "llm-services", tmp_path / "other.sqlite", "--bare")
     assert (done.code, "has no table llm_requests; it has one, two" in done.reason) == (2, True)
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@localhost/db", "postgres://localhost/db?password=hunter2"])
+def test_a_password_in_a_url_is_refused_before_anything_keeps_it(headrace: Run, look: Look, url: str) -> None:
+    done = headrace("migrate", "llm-services", url, "--bare")
+    assert (done.code, "leave it out and set PGPASSWORD" in done.reason) == (2, True)
+    assert "hunter2" not in done.err
+    assert look("SELECT id FROM runs") == []
+    broken = headrace("migrate", "llm-services", "postgresql://[::1/db", "--bare")
+    assert (broken.code, "it should look like postgresql://user@host/db" in broken.reason) == (2, True)

@@ -157,7 +157,7 @@ class Scores:
     def _found(self, record: dict[str, Any]) -> Iterator[tuple[str, Any, set[str]]]:
         """Metric, value, and the metrics that were computed together with it."""
         if "metric_name" in record:
-            yield str(record["metric_name"]).removesuffix("_score"), record.get("score"), self.names
+            yield str(record["metric_name"] or "").removesuffix("_score"), record.get("score"), self.names
             return
         found = {metric: record[column] for column, metric in COLUMNS.items() if record.get(column) is not None}
         for metric, value in found.items():
@@ -203,12 +203,15 @@ class ScoreTable:
         indexes, records = [], []
         for index, record in zip(chunk.indexes, chunk.records, strict=True):
             if index >= _MOST_INDEX:
-                unreadable.append(Unreadable(_MOST_INDEX - 1, f"the row's number {index} is beyond all bounds", ""))
+                unreadable.append(Unreadable(_MOST_INDEX, f"the row's number {index} is beyond all bounds", ""))
                 continue
             for place, row in enumerate(scores.rows(record)):
                 indexes.append(self._index(number, index, place))
                 records.append(row)
-        told = [Unreadable(self._index(number, each.index, 0), each.reason, each.raw) for each in unreadable]
+        told = [
+            Unreadable(self._index(number, min(each.index, _MOST_INDEX), 0), each.reason, each.raw)
+            for each in unreadable
+        ]
         return RecordChunk(self.name, indexes, records, told)
 
     def _index(self, number: int, index: int, place: int) -> int:

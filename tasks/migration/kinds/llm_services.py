@@ -121,7 +121,8 @@ def _tokens(record: dict[str, Any]) -> None:
     if total is None or (input_tokens is None) == (output_tokens is None):
         return
     missing = "input_tokens" if input_tokens is None else "output_tokens"
-    record[missing] = max(total - (input_tokens or output_tokens or 0), 0)
+    if record.get(missing) is None:
+        record[missing] = max(total - (input_tokens or output_tokens or 0), 0)
 
 
 def _whole(value: Any) -> int | None:

@@ -52,7 +52,7 @@ async def migrate_data(
     """Load a source into our tables, validated and reconciled; a run can be resumed and rolled back.
 
     Args:
-        kind: What the source is: quokkaq, llm-lab, llm-services, or table for any other, by a mapping
+        kind: quokkaq, llm-lab, llm-services, lexybrain, affordabot, prime-radiant, or table, by a mapping
         source: Path or URL of it
         source_name: Tells sources of one kind apart; empty: the kind. Rows of one are never changed by another
         policies: What becomes of rows that break a rule, e.g. {"conversations.courseId": "null"}

@@ -33,8 +33,9 @@ def migrate(
     ----------
     kind
         What the source is: quokkaq (the course forum's localStorage export or JSON files), llm-lab (the prompt
-        laboratory's SQLite file), llm-services (the gateway's llm_requests, from SQLite, CSV or a Postgres URL), or
-        table (any CSV, JSON lines, Parquet or SQLite table, with --mapping).
+        laboratory's SQLite file), llm-services (the gateway's llm_requests, from SQLite, CSV or a Postgres URL),
+        lexybrain (the keyword service's three tables), affordabot (the bill analyser's four), prime-radiant (the
+        finance assistant's conversations), or table (any CSV, JSON lines, Parquet or SQLite table, with --mapping).
     source
         Path or URL of it.
     name

@@ -193,7 +193,7 @@ def test_the_later_tables_load_with_what_they_say_of_status_kept(
 ) -> None:
     models = {"research": "a", "generate": "b", "review": "c"}
     later = {"id": number(1, 1), "bill_id": "SB-1", "jurisdiction": "CA", "models": models, "trigger_source": "cron"}
-    when = {"started_at": "2026-03-01T00:00:00+00:00", "completed_at": "2026-03-01T00:02:00+00:00"}
+    when = {"started_at": "2026-03-01T00:00:00+00:00", "completed_at": "2026-02-28T00:02:00+00:00"}
     steps = [
         {
             "id": number(2, place),
@@ -215,6 +215,9 @@ def test_the_later_tables_load_with_what_they_say_of_status_kept(
     done = headrace("migrate", "affordabot", dump(empty_database_url, tmp_path / "d.sql"), "--json", "--bare")
     assert done.code == 0, done.err
     assert look("SELECT rule, reason FROM migration_rejects") == []
+    assert [(rule["rule"], rule["policy"], rule["sentence"]) for rule in done.json["rules"]] == [
+        ("pipeline_runs.completed_at", "report", "completed_at is before started_at")
+    ]
     (found,) = look("SELECT * FROM pipeline_runs")
     assert (found["status"], found["error_message"], found["generate_model"]) == ("failed", "halted", "b")
     assert (found["bill_id"], found["jurisdiction"], found["analysis_json"]) == ("SB-1", "CA", ANALYSIS)

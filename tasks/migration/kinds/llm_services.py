@@ -73,7 +73,7 @@ class RequestRecord(SqlRecord):
 
 def _request(record: dict[str, Any], source_name: str) -> None:
     without_blanks(record)
-    open_json(record, JSON)
+    open_json(record, (*JSON, *PARAMETERS))  # a CSV file has numbers as texts
     rename(record, NAMES)
     if not isinstance(record.get("context"), dict | None):
         record["context"] = {"context_data": record["context"]}

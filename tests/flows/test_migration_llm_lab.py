@@ -110,9 +110,7 @@ def test_inline_and_long_scores_load_on_one_scale(
         "llm-lab/2/overall": (0.875, "llm-lab-2"),
         "llm-lab/2/creativity": (0.01, "llm-lab-2"),
     }
-    assert done.json["notes"] == [
-        "quality_metrics: scores are on a scale of 0 to 100 (2 of 3 are above 1) and were divided by 100"
-    ]
+    assert done.json["notes"] == ["quality_metrics: 2 of 3 scores are above 1; all are read as parts of 100"]
     assert look("SELECT place, reason FROM migration_rejects") == [
         {
             "place": "lab.sqlite, table quality_metrics, rowid 3",
@@ -160,6 +158,44 @@ def test_wide_scores_of_both_older_generations_load(
         {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
     ]
     assert look("SELECT id FROM source_records") == [{"id": "llm-lab/parameter_combinations/1"}]
+
+
+def test_all_generations_in_one_file_load_on_one_scale(
+    headrace: Run, lab: sqlite3.Connection, look: Look, tmp_path: Path
+) -> None:
+    insert(lab, "experiments", experiment(1, status="completed"))
+    insert(lab, "responses", *(response(number, readability_score=None) for number in (1, 2, 3)))
+    insert(lab, "responses", response(4, readability_score=0.25))
+    none = dict.fromkeys(["metric_name", "score", "coherence_score", "creativity_score", "overall_score"])
+    insert(
+        lab,
+        "quality_metrics",
+        wide(1, **{**none, "coherence_score": 87.5, "creativity_score": 1.0, "overall_score": 60.0}),
+        wide(2, **{**none, "coherence_score": 0.5, "overall_score": 0.75}),
+        wide(3, **{**none, "metric_name": "coherence", "score": 1.0}),
+        wide(3, **{**none, "metric_name": "specificity", "score": 0.5}),
+        wide(3, **{**none, "score": 0.5}),
+        wide(2, **{**none, "creativity_score": 1.02}),
+    )
+    done = headrace("migrate", "llm-lab", tmp_path / "lab.sqlite", "--json", "--bare")
+    assert done.code == 0, done.err
+    assert scores(look) == {
+        "llm-lab/1/overall": (0.6, "llm-lab-2"),
+        "llm-lab/1/coherence": (0.875, "llm-lab-2"),
+        "llm-lab/1/creativity": (0.01, "llm-lab-2"),
+        "llm-lab/2/overall": (0.75, "llm-lab-1"),
+        "llm-lab/2/coherence": (0.5, "llm-lab-1"),
+        "llm-lab/3/coherence": (1.0, "llm-lab-3"),
+        "llm-lab/3/specificity": (0.5, "llm-lab-3"),
+        "llm-lab/4/readability": (0.25, "llm-lab-3"),
+    }
+    assert done.json["notes"] == [
+        "quality_metrics: 3 of 6 scores are above 1; the rows that hold them are read as parts of 100"
+    ]
+    assert [row["reason"].partition(":")[0] for row in look("SELECT reason FROM migration_rejects ORDER BY id")] == [
+        "metric",
+        "score",
+    ]
 
 
 def test_rows_that_are_only_in_the_log_load_and_changed_ones_update_and_are_put_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from blocks.database import create_database, normal_url
+from tasks.ledger.requests import list_requests
 from tests.flows.conftest import Look, Run
 
 AT = "2025-09-08T10:00:00+00:00"
@@ -320,3 +322,26 @@ def test_a_password_in_a_url_is_refused_before_anything_keeps_it(headrace: Run, 
     assert look("SELECT id FROM runs") == []
     broken = headrace("migrate", "llm-services", "postgresql://[::1/db", "--bare")
     assert (broken.code, "it should look like postgresql://user@host/db" in broken.reason) == (2, True)
+
+
+def test_a_migrated_call_is_read_and_rated_as_any_other_and_stays_while_it_is_rated(
+    headrace: Run, look: Look, tmp_path: Path
+) -> None:
+    run = headrace("migrate", "llm-services", write_csv(tmp_path / "c.csv", *outcomes()), "--json", "--bare").json[
+        "run_id"
+    ]
+    requests = asyncio.run(list_requests("42"))
+    assert [each.status for each in requests] == ["succeeded", "unknown", "failed", "replayed", "succeeded"]
+    assert requests[-1].request == {
+        "messages": [{"role": "user", "content": "Why?"}],
+        "temperature": 0.7,
+        "max_output_tokens": 500,
+    }
+    assert requests[-1].response == {"content": "So."}
+    rated = headrace("feedback", requests[-1].id, "positive", "--user", "42")
+    assert rated.code == 0, rated.err
+    refused = headrace("rollback", run, "--bare")
+    assert (refused.code, f"feedback refers to llm_requests {requests[-1].id}" in refused.reason) == (1, True)
+    look("DELETE FROM feedback")
+    assert headrace("rollback", run, "--bare").code == 0
+    assert calls(look) == []

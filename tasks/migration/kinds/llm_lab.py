@@ -7,27 +7,18 @@ first had an overall score and neither creativity nor specificity, the second ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from tasks.migration.declaration import Kind, Reference, Table
 from tasks.migration.fields import IN_UTC, Count, Id, Moment
+from tasks.migration.laboratory_scores import COLUMNS, Scores, ScoreTable
 from tasks.migration.sql_records import Number, SqlRecord, Tokens, open_json, own_id, rename
 
 if TYPE_CHECKING:
-    from blocks.sources.records import RecordChunk, Source, SourceTable
-
-METRICS = (
-    "overall", "coherence", "completeness", "readability", "length_appropriateness", "creativity", "specificity",
-)  # fmt: skip
-COLUMNS = {f"{metric}_score": metric for metric in METRICS}
-PERCENT = 100
-SCAN_ROWS = 10_000
-_PLACE_BITS = 4
-_MOST_INDEX = 2**56
+    from blocks.sources.records import Source, SourceTable
 
 
 class ExperimentRecord(SqlRecord):
@@ -109,119 +100,6 @@ def _metric(record: dict[str, Any], source_name: str) -> None:
         record["id"] = "/".join(str(record.get(name)) for name in ("response_id", "metric", "analysis_version"))
 
 
-@dataclass
-class Scores:
-    """The scores in one table of a source, of whichever generation.
-
-    Attributes:
-        counted, above: how many are greater than 0 and than 1, of the metrics that are on one scale.
-        names: metrics that occur.
-    """
-
-    table: SourceTable
-    is_response: bool
-    counted: int = 0
-    above: int = 0
-    names: set[str] = field(default_factory=set)
-
-    @property
-    def on_hundred(self) -> bool:
-        """Most are beyond 1, so that they are parts of 100."""
-        return 2 * self.above > self.counted
-
-    def scan(self) -> None:
-        """It is known on which scale the scores are, and which there are."""
-        for chunk in self.table.chunks(SCAN_ROWS):
-            for record in chunk.records:
-                for metric, value, _ in self._found(record):
-                    self.names.add(metric)
-                    score = _number(value) if metric in METRICS else None
-                    self.counted += score is not None and score > 0
-                    self.above += score is not None and score > 1
-
-    def rows(self, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The scores in `record`, each as a record of its own."""
-        for metric, value, names in self._found(record):
-            score = _number(value)
-            if score is not None and self.on_hundred and metric in METRICS:
-                value = score / PERCENT
-            yield {
-                **({} if self.is_response else _beside(record)),
-                "response_id": record.get("id" if self.is_response else "response_id"),
-                "metric": metric,
-                "score": value,
-                "analysis_version": record.get("analysis_version") or _version(names),
-                "created_at": record.get("created_at") or record.get("calculated_at"),
-            }
-
-    def _found(self, record: dict[str, Any]) -> Iterator[tuple[str, Any, set[str]]]:
-        """Metric, value, and the metrics that were computed together with it."""
-        if "metric_name" in record:
-            yield str(record["metric_name"] or "").removesuffix("_score"), record.get("score"), self.names
-            return
-        found = {metric: record[column] for column, metric in COLUMNS.items() if record.get(column) is not None}
-        for metric, value in found.items():
-            yield metric, value, set(found)
-
-
-def _beside(record: dict[str, Any]) -> dict[str, Any]:
-    """What a row has beside scores: counts of words, details."""
-    taken = {"id", "metric_name", "score", "calculated_at", *COLUMNS}
-    return {name: value for name, value in record.items() if name not in taken and value is not None}
-
-
-def _version(names: set[str]) -> str:
-    if "overall" not in names:
-        return "llm-lab-3"
-    return "llm-lab-2" if names & {"creativity", "specificity"} else "llm-lab-1"
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-@dataclass
-class ScoreTable:
-    """All scores of a source as one table; a place holds that of the row, the metric's in it, and the table's."""
-
-    parts: list[Scores]
-    name: str = "quality_metrics"
-
-    def chunks(self, size: int, start: int = 0) -> Iterator[RecordChunk]:
-        """The scores of one table after the other, always from the beginning."""
-        for number, scores in enumerate(self.parts):
-            for chunk in scores.table.chunks(size):
-                yield self._chunk(number, scores, chunk)
-
-    def _chunk(self, number: int, scores: Scores, chunk: RecordChunk) -> RecordChunk:
-        from blocks.sources.records import RecordChunk, Unreadable
-
-        unreadable = [] if scores.is_response else list(chunk.unreadable)  # those are told with the responses
-        indexes, records = [], []
-        for index, record in zip(chunk.indexes, chunk.records, strict=True):
-            if index >= _MOST_INDEX:
-                unreadable.append(Unreadable(_MOST_INDEX, f"the row's number {index} is beyond all bounds", ""))
-                continue
-            for place, row in enumerate(scores.rows(record)):
-                indexes.append(self._index(number, index, place))
-                records.append(row)
-        told = [
-            Unreadable(self._index(number, min(each.index, _MOST_INDEX), 0), each.reason, each.raw)
-            for each in unreadable
-        ]
-        return RecordChunk(self.name, indexes, records, told)
-
-    def _index(self, number: int, index: int, place: int) -> int:
-        return index << _PLACE_BITS | place << 1 | number
-
-    def place(self, index: int) -> str:
-        """Where the row stands that has the score."""
-        return self.parts[index & 1].table.place(index >> _PLACE_BITS)
-
-
 def _open(path: str) -> Source:
     from blocks.sources.opening import open_source
     from tasks.migration.adapting import AdaptedSource
@@ -237,12 +115,7 @@ def _open(path: str) -> Source:
     except BaseException:
         source.close()
         raise
-    said = [
-        f"{part.table.name}: scores are on a scale of 0 to 100 ({part.above} of {part.counted} are above 1) and were "
-        f"divided by {PERCENT}"
-        for part in parts
-        if part.on_hundred
-    ]
+    said = [sentence for part in parts for sentence in part.said()]
     shown: dict[str, Any] = dict(tables)
     if parts:
         shown["quality_metrics"] = ScoreTable(parts)
@@ -286,8 +159,8 @@ KIND = Kind(
             prepare=_metric,
             conversions=(
                 IN_UTC,
-                "each score is a row, called RESPONSE/metric/analysis_version, from 0 to 1; those of a table that has "
-                "most of them above 1 are divided by 100",
+                "each score is a row, called RESPONSE/metric/analysis_version, from 0 to 1; the scores of a row with "
+                "one above 2, or of a table with most above 1, are divided by 100",
                 "analysis_version is llm-lab-1, -2 or -3 by the metrics that were computed together",
             ),
         ),

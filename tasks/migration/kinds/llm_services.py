@@ -75,6 +75,7 @@ def _request(record: dict[str, Any], source_name: str) -> None:
     without_blanks(record)
     open_json(record, JSON)
     rename(record, NAMES)
+    open_json(record, PARAMETERS)  # a CSV file has numbers as texts
     if not isinstance(record.get("context"), dict | None):
         record["context"] = {"context_data": record["context"]}
     record.setdefault("attempt", 1)

@@ -183,6 +183,31 @@ def test_what_replays_saved_is_known_of_those_made_before_it_was_recorded(engine
     assert rows == [("succeeded", None), ("replayed", Decimal("0.5"))]
 
 
+def test_rows_of_older_applications_go_with_the_columns_that_tell_them_apart(engine: Engine) -> None:
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO runs (id, flow, project, subject, source) VALUES "
+                "(gen_random_uuid(), 'analyze-bill', 'p', 'older', 'affordabot'), "
+                "(gen_random_uuid(), 'analyze-bill', 'p', 'ours', NULL)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO web_search_cache (cache_key, query, results, provider, count, domains, expires_at, "
+                "source) VALUES ('k', 'q', '[]', 'zai', 0, '[]', now(), 'affordabot')"
+            )
+        )
+    config = alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0007")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT subject FROM runs")).scalars().all() == ["ours"]
+        assert connection.execute(text("SELECT * FROM web_search_cache")).all() == []
+
+
 @pytest.mark.parametrize("view", OLD_COLUMNS)
 def test_the_old_names_keep_their_columns(database: Engine, view: str) -> None:
     assert [column["name"] for column in inspect(database).get_columns(view)] == OLD_COLUMNS[view]

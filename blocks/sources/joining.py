@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import orjson
 from blocks.sources.records import RecordChunk, Source, SourceTable
 
 _ROWS_AT_ONCE = 5_000
+_KEYS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class RecordIndex:
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = OFF")
         self._file.execute("PRAGMA synchronous = OFF")
+        self._file.execute(f"PRAGMA mmap_size = {1 << 36}")
         self._file.execute("CREATE TABLE records (key BLOB, time REAL, place INTEGER, record BLOB)")
         for chunk in table.chunks(_ROWS_AT_ONCE) if table else ():
             rows = zip(chunk.indexes, chunk.records, strict=True)
@@ -51,12 +53,18 @@ class RecordIndex:
             self._file.execute("COMMIT")
         self._file.execute("CREATE INDEX by_key ON records (key)")
         order = "time DESC, place DESC" if join.last_by else "place"
-        self._query = f"SELECT record FROM records WHERE key = ? ORDER BY {order} LIMIT 1"
+        marks = ", ".join("?" * _KEYS_AT_ONCE)
+        self._query = f"SELECT key, record FROM records WHERE key IN ({marks}) ORDER BY {order}"
 
-    def find(self, key: bytes) -> Any:
-        """The record with this key; None where there is none."""
-        row = self._file.execute(self._query, (key,)).fetchone()
-        return orjson.loads(row[0]) if row else None
+    def find(self, keys: Iterable[bytes | None]) -> dict[bytes | None, bytes]:
+        """The record, as JSON, of each of `keys` that has one."""
+        wanted = list({key for key in keys if key is not None})
+        found: dict[bytes | None, bytes] = {}
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            asked = wanted[start : start + _KEYS_AT_ONCE]
+            for key, record in self._file.execute(self._query, asked + [None] * (_KEYS_AT_ONCE - len(asked))):
+                found.setdefault(key, record)
+        return found
 
     def close(self) -> None:
         """The file is closed."""
@@ -84,8 +92,8 @@ class JoinedTable:
             BadInput: the source cannot be read any more.
         """
         for chunk in self.records.chunks(size, start):
-            rows = [(place, self._joined(record)) for place, record in zip(chunk.indexes, chunk.records, strict=True)]
-            rows = [row for row in rows if self.wanted(row[1])]
+            joined = self._joined(chunk.records)
+            rows = [row for row in zip(chunk.indexes, joined, strict=True) if self.wanted(row[1])]
             if rows or chunk.unreadable:
                 yield replace(chunk, indexes=[place for place, _ in rows], records=[record for _, record in rows])
 
@@ -93,12 +101,14 @@ class JoinedTable:
         """Where a record stands in the source."""
         return self.records.place(index)
 
-    def _joined(self, record: dict[str, Any]) -> dict[str, Any]:
-        record = dict(record)
+    def _joined(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        joined = [dict(record) for record in records]
         for join in self.joins:
-            key = _key(_inside(record, path) for path in join.by)
-            record[join.into] = self.index(join).find(key) if key else None
-        return record
+            keys = [_key(_inside(record, path) for path in join.by) for record in joined]
+            found = self.index(join).find(keys)
+            for record, key in zip(joined, keys, strict=True):
+                record[join.into] = orjson.loads(found[key]) if key in found else None
+        return joined
 
 
 @dataclass(slots=True)

@@ -206,6 +206,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
         return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
+    if "source" not in record.parameters:
+        raise BadInput(f"run {run} was migrated: its bill is not here; `headrace analyze` begins a new one")
     return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import flow
@@ -30,6 +30,7 @@ from tasks.ledger.steps import step
 from tasks.migration.earlier import as_unchanged
 from tasks.migration.kinds import find_kind, kind_names
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
+from tasks.migration.refusing import require_no_password
 from tasks.migration.rollback import Rollback, require_migration
 
 MIGRATE = "migrate-data"
@@ -46,6 +47,7 @@ async def migrate_data(
     prune: bool = False,
     max_rejects: Annotated[int, Field(ge=0)] | None = None,
     project: str = "",
+    mapping: dict[str, Any] = {},  # noqa: B006 - as policies
 ) -> MigrationReport:
     """Load a source into our tables, validated and reconciled; a run can be resumed and rolled back.
 
@@ -58,13 +60,15 @@ async def migrate_data(
         prune: Delete rows of earlier migrations that the source no longer has
         max_rejects: End the run when more records are rejected
         project: Which project the run belongs to; empty: HEADRACE_PROJECT
+        mapping: For the kind table: its target, key, columns and references
 
     Raises:
-        BadInput: the source cannot be read, or a policy cannot be carried out.
+        BadInput: the source cannot be read, the mapping does not fit, or a policy cannot be carried out.
         RunBusy: another run is at work on the source.
         ExpectationFailed: a rule ends the run, or what was loaded is not what was staged.
     """
-    declared = find_kind(kind)
+    require_no_password(source)
+    declared = find_kind(kind, mapping)
     request = MigrationRequest(
         kind=kind,
         source=source,
@@ -73,6 +77,7 @@ async def migrate_data(
         dry_run=dry_run,
         prune=prune,
         max_rejects=max_rejects,
+        mapping=mapping,
     )
     declared.policies(policies)  # said before a run is opened
     async with open_ledger() as ledger:
@@ -158,7 +163,7 @@ async def rollback_migration(run: UUID, project: str = "") -> RollbackReport:
         )
         async with open_run(run_request) as opened:
             note_run(opened)
-            rollback = Rollback(run, find_kind(record.parameters["kind"]))
+            rollback = Rollback(run, find_kind(record.parameters["kind"], record.parameters.get("mapping")))
 
             async def take_back(of_run: UUID) -> RollbackReport:
                 tables = await asyncio.to_thread(_take_back, ledger.engine.url, rollback, name, opened.attempt)

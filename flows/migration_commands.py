@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ def migrate(
     prune: Annotated[bool, Parameter(negative="")] = False,
     max_rejects: int | None = None,
     project: str = "",
+    mapping: Path | None = None,
     bare: Bare = False,
     json: Json = False,
 ) -> int:
@@ -30,7 +32,10 @@ def migrate(
     Parameters
     ----------
     kind
-        What the source is: quokkaq (the course forum's localStorage export or JSON files).
+        What the source is: quokkaq (the course forum's localStorage export or JSON files), llm-lab (the prompt
+        laboratory's SQLite file), llm-services (the gateway's llm_requests, from SQLite, CSV or a Postgres URL),
+        lexybrain (the keyword service's three tables), affordabot (the bill analyser's four), prime-radiant (the
+        finance assistant's conversations), or table (any CSV, JSON lines, Parquet or SQLite table, with --mapping).
     source
         Path or URL of it.
     name
@@ -45,7 +50,13 @@ def migrate(
         End the run when more records than this are rejected.
     project
         Which project the run belongs to; HEADRACE_PROJECT when not given.
+    mapping
+        For the kind table: a TOML, YAML or JSON file that says which of our tables it fills, and how.
     """
+    from blocks.mapping_files import read_mapping_file
+    from tasks.migration.refusing import require_no_password
+
+    require_no_password(source)  # before Prefect keeps it as well
     parameters = {
         "kind": kind,
         "source": source,
@@ -55,6 +66,7 @@ def migrate(
         "prune": prune,
         "max_rejects": max_rejects,
         "project": project,
+        "mapping": read_mapping_file(mapping) if mapping else {},
     }
     return go_on_with_migration(parameters, None, bare=bare, as_json=json)
 

@@ -26,7 +26,7 @@ def open_source(path_or_url: str | Path, reader: Reader | None = None) -> Source
     """
     if reader is not None and reader not in get_args(Reader):
         raise BadInput(f"there is no reader {reader!r}; there are {', '.join(get_args(Reader))}")
-    if reader == "postgres" or (reader is None and _is_url(path_or_url)):
+    if reader == "postgres" or (reader is None and is_url(path_or_url)):
         from blocks.sources.postgres_tables import open_postgres
 
         return open_postgres(str(path_or_url))
@@ -34,7 +34,7 @@ def open_source(path_or_url: str | Path, reader: Reader | None = None) -> Source
     return _opened(reader or recognised(path), path)
 
 
-def _is_url(path_or_url: str | Path) -> bool:
+def is_url(path_or_url: str | Path) -> bool:
     return isinstance(path_or_url, str) and path_or_url.startswith(("postgres://", "postgresql://", "postgresql+"))
 
 

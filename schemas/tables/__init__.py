@@ -15,6 +15,7 @@ from schemas.tables.forum import (
     Thread,
     User,
 )
+from schemas.tables.laboratory import Experiment, QualityMetric, Response
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -48,6 +49,7 @@ __all__ = [
     "Course",
     "CourseMaterial",
     "Enrollment",
+    "Experiment",
     "Feedback",
     "LlmBody",
     "LlmRequest",
@@ -55,7 +57,9 @@ __all__ = [
     "MigrationReject",
     "MigrationRow",
     "Post",
+    "QualityMetric",
     "RateWindow",
+    "Response",
     "Run",
     "RunAttempt",
     "SourceRecord",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, UniqueConstraint, func
@@ -10,9 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base, CreatedAt, IdKey
 from schemas.tables.ledger import one_of
+from schemas.tables.migration import Migrated
 
 
-class Feedback(Base):
+class Feedback(Migrated, Base):
     """One person's rating of one response; nobody's, where `user_id` is NULL, is one as well."""
 
     __tablename__ = "feedback"
@@ -29,3 +31,5 @@ class Feedback(Base):
     notes: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""

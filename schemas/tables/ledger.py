@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base, CreatedAt, IdKey
+from schemas.tables.migration import Migrated
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:
@@ -48,7 +49,7 @@ class Worker(Base):
     started_at: Mapped[CreatedAt]
 
 
-class Run(Base):
+class Run(Migrated, Base):
     """One subject worked on by one flow; `attempt_id` names the only attempt whose writes count."""
 
     __tablename__ = "runs"
@@ -56,6 +57,7 @@ class Run(Base):
         one_of("status", "running", "completed", "failed", "cancelled", "crashed"),
         Index("ix_runs_project_started_at", "project", "started_at"),
         Index("ix_runs_flow_subject", "flow", "subject"),
+        Index("ix_runs_started_at", "started_at"),
     )
 
     id: Mapped[IdKey]
@@ -74,6 +76,8 @@ class Run(Base):
     attempt_id: Mapped[UUID | None]
     started_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""
 
 
 class RunAttempt(Base):
@@ -90,7 +94,7 @@ class RunAttempt(Base):
     outcome: Mapped[str | None]
 
 
-class Step(Base):
+class Step(Migrated, Base):
     """One step of a run, addressed by the content it depends on."""
 
     __tablename__ = "steps"
@@ -111,6 +115,8 @@ class Step(Base):
     error: Mapped[dict[str, Any] | None]
     started_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""
 
 
 class Answer(Base):
@@ -131,8 +137,8 @@ class Answer(Base):
     answered_at: Mapped[datetime | None]
 
 
-class LlmRequest(Base):
-    """One attempt at a provider call, written before it is made."""
+class LlmRequest(Migrated, Base):
+    """One attempt at a provider call, written before it is made; or, with a `source`, one that an application made."""
 
     __tablename__ = "llm_requests"
     __table_args__ = (
@@ -188,6 +194,8 @@ class LlmRequest(Base):
     model_version: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     completed_at: Mapped[datetime | None]
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""
 
 
 class LlmBody(Base):

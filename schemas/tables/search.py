@@ -10,9 +10,10 @@ from sqlalchemy import ForeignKey, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base, CreatedAt
+from schemas.tables.migration import Migrated
 
 
-class WebSearchCache(Base):
+class WebSearchCache(Migrated, Base):
     """What one search found; it is replayed until `expires_at`, for every project.
 
     The first five columns are the old ones. `request_id` is the request that was paid for, in whose
@@ -33,5 +34,10 @@ class WebSearchCache(Base):
     """How many results were asked for."""
     domains: Mapped[list[Any]]
     recency: Mapped[str | None]
-    request_id: Mapped[UUID] = mapped_column(ForeignKey("llm_requests.id", ondelete="CASCADE"), index=True)
+    request_id: Mapped[UUID | None] = mapped_column(ForeignKey("llm_requests.id", ondelete="CASCADE"), index=True)
+    """NULL on a row that was migrated, of which no request is known; such a row is never replayed."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
+    id: Mapped[str | None] = mapped_column(unique=True)
+    """Of a row that was migrated: its key."""
+    attributes: Mapped[dict[str, Any] | None]
+    """Of a row that was migrated: what has no column of its own."""

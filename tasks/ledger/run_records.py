@@ -56,7 +56,7 @@ async def read_run(run_id: UUID) -> RunRecord:
 
 async def list_runs(*, limit: int = 20) -> list[RunRecord]:
     """The latest runs, newest first."""
-    query = select(*_RUN_COLUMNS).order_by(RunRow.id.desc()).limit(limit)
+    query = select(*_RUN_COLUMNS).order_by(RunRow.started_at.desc(), RunRow.id.desc()).limit(limit)
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.connect() as connection:

@@ -91,6 +91,8 @@ class Table:
         name: as policies and reports call it.
         aliases: other names that sources give it.
         placeholder: columns of a row that stands in for a missing one; None where none may.
+        prepare: changes a record, given the name of the source, before anything else is done to it: opens JSON that is
+            kept as text, so that no secret hides there, and gives it the id that its row has here. Never raises.
         conversions: sentences on what the model changes.
     """
 
@@ -103,6 +105,7 @@ class Table:
     counted: tuple[Counted, ...] = ()
     nested: tuple[Nested, ...] = ()
     placeholder: Mapping[str, Any] | None = None
+    prepare: Callable[[dict[str, Any], str], None] | None = None
     conversions: tuple[str, ...] = ()
 
     @cached_property

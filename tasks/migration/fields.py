@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import BeforeValidator, Field
 
 LARGEST_INTEGER = 2**31 - 1
 IN_UTC = "a time without a zone is read as UTC"
+NOT_IN_SOURCE = "(not in the source)"
+"""Name of what stands in for a missing row."""
 
 
 def _empty_list(value: Any) -> Any:
@@ -30,6 +33,18 @@ Texts = Annotated[list[str], BeforeValidator(_empty_list), Field(default_factory
 """A list of texts; null or missing is an empty one."""
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def valid_uuid(name: str, value: Any) -> UUID:
+    """`value` of the field `name` as a UUID.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise ValueError(f"{name} is no UUID") from error
 
 
 def microseconds(moment: datetime | None) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -47,6 +47,7 @@ class MigrationRequest(BaseModel):
     dry_run: bool = False
     prune: bool = False
     max_rejects: int | None = None
+    mapping: dict[str, Any] = {}
 
     @property
     def name(self) -> str:

@@ -53,8 +53,9 @@ class ValidRows:
 class RecordValidator:
     """Validates and encodes the records of one table."""
 
-    def __init__(self, table: Table, refusal: Refusal) -> None:
+    def __init__(self, table: Table, refusal: Refusal, source_name: str = "") -> None:
         self.table = table
+        self.source_name = source_name
         self.refusal = refusal
         looked_up = {lookup.column for lookup in table.lookups} - set(table.model.model_fields)
         self.columns = [column for column in table.columns if column.name not in looked_up]
@@ -75,6 +76,9 @@ class RecordValidator:
     def validate(self, indexes: Sequence[int], records: Sequence[dict[str, Any]]) -> ValidRows:
         """The rows and rejects that `records`, at the places `indexes`, come to. Changes the records."""
         result = ValidRows()
+        if self.table.prepare is not None:
+            for record in records:
+                self.table.prepare(record, self.source_name)
         self.refusal.strip(self.table.name, records)
         found = self._accepted(indexes, records, result)
         if found is None:

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from schemas.errors import BadInput
 
 REFUSED = "[refused]"
 SECRET_NAMES = frozenset(
@@ -35,6 +38,28 @@ def names_a_secret(name: str) -> bool:
     """Whether a field called `name` holds a password or key: `password`, `OPENAI_API_KEY`, `userPassword`."""
     plain = _NOT_LETTERS.sub("", name.casefold())
     return plain in SECRET_NAMES or plain.endswith(("password", "apikey", "secretkey", "accesstoken", "clientsecret"))
+
+
+def require_no_password(source: str) -> None:
+    """`source`, which is kept on the run, tells no password.
+
+    Raises:
+        BadInput: it is a URL with one in it.
+    """
+    if "://" not in source:
+        return
+    try:
+        url = urlsplit(source)
+        told = url.password is not None or "password" in parse_qs(url.query)
+    except ValueError as error:
+        raise BadInput(
+            "the source is no URL that can be read; it should look like postgresql://user@host/db"
+        ) from error
+    if told:
+        raise BadInput(
+            "the source has a password in it, which would be kept on the run: leave it out and set PGPASSWORD, or have "
+            "it in ~/.pgpass"
+        )
 
 
 class Refusal:

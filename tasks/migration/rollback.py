@@ -21,7 +21,7 @@ from tasks.ledger.operations import Attempt
 from tasks.ledger.runs import hold_run_here
 from tasks.migration.declaration import Kind
 from tasks.migration.rest import rest_table
-from tasks.migration.staging import HASH, hash_of
+from tasks.migration.staging import HASH, hash_of, sql_type
 
 
 class StandsOn(ExpectationFailed):
@@ -100,11 +100,12 @@ class Rollback:
             )
             if edited:
                 yield f"somebody changed {_told(table, [row.id for row in edited])}"
+            same = f"id = CAST(m.row_id AS {sql_type(table.columns['id'])})"
             missing = self._ask(
                 connection,
                 f"SELECT row_id AS id FROM migration_rows AS m WHERE run_id = :run AND target = :target AND "
-                f"before ->> 'source' = (SELECT source FROM {table.name} WHERE id = m.row_id) AND NOT EXISTS "
-                f"(SELECT FROM {table.name} WHERE id = m.row_id AND migration_run_id = :run)",
+                f"before ->> 'source' = (SELECT source FROM {table.name} WHERE {same}) AND NOT EXISTS "
+                f"(SELECT FROM {table.name} WHERE {same} AND migration_run_id = :run)",
                 table,
             )
             if missing:
@@ -115,14 +116,15 @@ class Rollback:
         for table in self.targets:
             for child, constraint in _referring(table):
                 column = constraint.columns[0].name
-                outside = "true"
+                outside, elsewhere = "true", "false"
                 if "migration_run_id" in child.columns:
+                    elsewhere = _POINTED_ELSEWHERE.format(child=child.name, column=column)
                     outside = f"(c.migration_run_id IS DISTINCT FROM :run OR {_UPDATED.format(child.name, 'c')})"
                 rows = self._ask(
                     connection,
                     f"SELECT c.{column} AS id FROM {child.name} AS c JOIN {table.name} AS t ON t.id = c.{column} "
-                    f"WHERE t.migration_run_id = :run AND NOT {_UPDATED.format(table.name, 't')} AND {outside} AND NOT "
-                    f"{_POINTED_ELSEWHERE.format(child=child.name, column=column)}",
+                    f"WHERE t.migration_run_id = :run AND NOT {_UPDATED.format(table.name, 't')} AND {outside} "
+                    f"AND NOT {elsewhere}",
                     table,
                 )
                 if rows:

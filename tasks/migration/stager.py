@@ -172,7 +172,7 @@ class Stager:
     ) -> None:
         validator = self._validators.get(table.name)
         if validator is None:
-            validator = self._validators[table.name] = RecordValidator(table, self.refusal)
+            validator = self._validators[table.name] = RecordValidator(table, self.refusal, self.source_name)
         valid = validator.validate(indexes, records) if records else None
         if valid is not None:
             rejects = [*rejects, *valid.rejects]

@@ -124,12 +124,13 @@ def test_every_view_is_read_with_the_rights_of_its_reader(database: Engine) -> N
     assert all(options == ["security_invoker=true"] for options in views.values())
 
 
-# As the replaced pipeline had them; `conversations` and the search cache come with other issues.
+# As the replaced applications had them.
 OLD_COLUMNS = {
     "pipeline_runs": [
         "id", "bill_id", "jurisdiction", "research_model", "generate_model", "review_model", "status", "started_at",
         "completed_at", "analysis_json", "review_json", "review_passed", "quality_score", "error_message",
     ],
+    "conversations": ["id", "user_id", "role", "content", "timestamp", "page"],
     "pipeline_steps": ["id", "run_id", "step", "model", "output", "timestamp"],
     "cost_tracking": ["id", "model", "step", "cost_usd", "tokens_used", "timestamp", "project"],
     "lexybrain_requests": [
@@ -180,6 +181,31 @@ def test_what_replays_saved_is_known_of_those_made_before_it_was_recorded(engine
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT status, saved_usd FROM llm_requests ORDER BY id")).all()
     assert rows == [("succeeded", None), ("replayed", Decimal("0.5"))]
+
+
+def test_rows_of_older_applications_go_with_the_columns_that_tell_them_apart(engine: Engine) -> None:
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO runs (id, flow, project, subject, source) VALUES "
+                "(gen_random_uuid(), 'analyze-bill', 'p', 'older', 'affordabot'), "
+                "(gen_random_uuid(), 'analyze-bill', 'p', 'ours', NULL)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO web_search_cache (cache_key, query, results, provider, count, domains, expires_at, "
+                "source) VALUES ('k', 'q', '[]', 'zai', 0, '[]', now(), 'affordabot')"
+            )
+        )
+    config = alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0007")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT subject FROM runs")).scalars().all() == ["ours"]
+        assert connection.execute(text("SELECT * FROM web_search_cache")).all() == []
 
 
 @pytest.mark.parametrize("view", OLD_COLUMNS)

@@ -1,0 +1,34 @@
+"""Mappings as people write them down: TOML, YAML or JSON."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import BadInput
+
+
+def read_mapping_file(path: Path) -> dict[str, Any]:
+    """What stands in the file, read by its ending: `.yaml`, `.yml`, `.json`, else as TOML.
+
+    Raises:
+        BadInput: it cannot be read, or is not what its ending says.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        written = path.expanduser().read_text(encoding="utf-8")
+        if path.suffix.lower() in (".yaml", ".yml"):
+            found = yaml.safe_load(written)
+        else:
+            found = json.loads(written) if path.suffix.lower() == ".json" else tomllib.loads(written)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # of TOML, JSON and UTF-8
+        said = " ".join(str(error).split())
+        raise BadInput(f"{path} is no mapping: {said}", path=str(path)) from error
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is no mapping: it should have target, key and columns", path=str(path))
+    return found

@@ -1,0 +1,66 @@
+"""Sources shown otherwise than they are: one table of many, or tables made of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from blocks.sources.records import Source, SourceTable
+from schemas.errors import BadInput
+
+SHOWN_TABLES = 20
+
+
+@dataclass(slots=True)
+class AdaptedSource:
+    """A source with other tables than its own.
+
+    Attributes:
+        said: sentences about what was adapted, for the report.
+    """
+
+    source: Source
+    shown: Mapping[str, SourceTable]
+    said: Sequence[str] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the source."""
+        return self.source.fingerprint
+
+    @property
+    def description(self) -> str:
+        """That of the source."""
+        return self.source.description
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Those of the source, and what was adapted."""
+        return [*self.source.problems, *self.said]
+
+    def tables(self) -> Mapping[str, SourceTable]:
+        """The tables that are shown."""
+        return self.shown
+
+    def close(self) -> None:
+        """The source is closed."""
+        self.source.close()
+
+
+def only_table(source: Source, name: str, shown_as: str = "") -> AdaptedSource:
+    """`source` with its table `name` alone, or with its only table, whatever that is called.
+
+    Raises:
+        BadInput: it has several tables and none of that name; the source is closed.
+    """
+    tables = source.tables()
+    taken = next((each for each in tables if each.casefold() == name.casefold()), None)
+    if taken is None and len(tables) == 1:
+        taken = next(iter(tables))
+    if taken is None:
+        source.close()
+        listed = ", ".join(list(tables)[:SHOWN_TABLES]) or "none"
+        raise BadInput(f"{source.description} has no table {name or 'that is its only one'}; it has {listed}")
+    left_out = [each for each in tables if each != taken]
+    said = [f"of the source only {taken} was read, not {', '.join(left_out[:SHOWN_TABLES])}"] if left_out else []
+    return AdaptedSource(source, {shown_as or name: tables[taken]}, said)

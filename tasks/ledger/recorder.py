@@ -1,27 +1,27 @@
 """The recorder: concurrent durable writes share transactions.
 
 While one transaction is on its way, whatever else is to be recorded gathers; the next transaction
-takes it all. A lone write waits for nobody, a thousand at once cost a few commits (group commit).
+takes it all. A lone write waits for nobody, a thousand at once cost a few commits (group commit). While a small
+transaction commits, the next is opened on a second connection: it waits in Postgres for the locks of the first,
+and is written once the first is durable, so that operations stay in order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from blocks.database import database_errors
-from blocks.scripts import Script
 from schemas.errors import DatabaseUnavailable, HeadraceError
 from tasks.ledger.alerts import BudgetAlert, announce
-from tasks.ledger.operations import BeginStep, EndStep, Operation, Outcome, Reserve, Settle
-from tasks.ledger.transaction import apply_batch
+from tasks.ledger.operations import BeginRun, BeginStep, EndStep, Operation, Outcome, Reserve, Settle
+from tasks.ledger.transaction import Lane, LaneTransaction
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,26 @@ IDLE_TURNS = 4
 """Turns of the event loop that bring nothing before a transaction begins. With 8 documents at once they make batches
 larger and save a tenth to a quarter of the CPU of a call (`benchmarks/analysis.py`)."""
 
+MOST_WITH_ONE_AHEAD = 16
+"""Operations up to which the next transaction is opened early; under load it had better gather more of them."""
+
 _Entry = tuple[Operation, asyncio.Future[Outcome]]
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A batch whose transaction is being opened."""
+
+    entries: Sequence[_Entry]
+    lane: Lane
+    opening: asyncio.Task[LaneTransaction]
+
+    @property
+    def allows_one_ahead(self) -> bool:
+        """The next may be opened before this is committed: it is small, and begins no run that the next must see."""
+        return len(self.entries) <= MOST_WITH_ONE_AHEAD and not any(
+            isinstance(operation, BeginRun) for operation, _ in self.entries
+        )
 
 
 class Recorder:
@@ -43,11 +62,11 @@ class Recorder:
     """
 
     def __init__(self, engine: AsyncEngine, *, patience_seconds: float = 60.0) -> None:
-        self._engine = engine
+        self._lanes = deque([Lane(engine), Lane(engine)])
         self._patience_seconds = patience_seconds
         self._waiting: deque[_Entry] = deque()
         self._writer: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection | None = None
+        self._woken: asyncio.Future[None] | None = None
         self._closing = False
         self.transactions = 0
 
@@ -94,20 +113,78 @@ class Recorder:
         self._closing = True
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
-        await self._disconnect()
+        for lane in self._lanes:
+            await lane.close()
 
     def _enqueue(self, operation: Operation) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
+        self._wake()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all(), name="ledger-recorder")
         return future
 
     async def _write_all(self) -> None:
-        while self._waiting:
-            await self._gather()
-            size = min(len(self._waiting), MOST_IN_A_BATCH)
-            await self._write([self._waiting.popleft() for _ in range(size)])
+        started: _Started | None = None
+        while started is not None or self._waiting:
+            if started is None:
+                await self._gather()
+                started = self._start()
+            started = await self._complete(started)
+
+    def _start(self) -> _Started:
+        """What waits is taken, and a transaction for it is being opened on the lane that was used less recently."""
+        size = min(len(self._waiting), MOST_IN_A_BATCH)
+        entries = [self._waiting.popleft() for _ in range(size)]
+        lane = self._lanes[0]
+        self._lanes.rotate()
+        self.transactions += 1
+        return _Started(entries, lane, asyncio.create_task(lane.open([operation for operation, _ in entries])))
+
+    async def _complete(self, started: _Started) -> _Started | None:
+        """The batch is committed and its callers told; returns the next, where that has been started meanwhile."""
+        following: _Started | None = None
+        alerts: list[BudgetAlert] = []
+        try:
+            with database_errors():
+                transaction = await started.opening
+                committing = asyncio.ensure_future(started.lane.commit(transaction, alerts))
+                if started.allows_one_ahead:
+                    following = await self._start_ahead(committing)
+                outcomes = await committing
+        except Exception:
+            await self._take_back(following)
+            await self._write(started.entries)
+            return None
+        announce(alerts)
+        _tell(started.entries, outcomes)
+        return following
+
+    async def _start_ahead(self, committing: asyncio.Future[list[Outcome]]) -> _Started | None:
+        """What is handed in while a transaction commits is started; None where nothing is."""
+        while not committing.done():
+            if self._waiting:
+                await self._gather()
+                return self._start()
+            self._woken = asyncio.get_running_loop().create_future()
+            committing.add_done_callback(self._wake)
+            await self._woken
+        return None
+
+    def _wake(self, _: object = None) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def _take_back(self, started: _Started | None) -> None:
+        """The transaction is given up before it wrote anything; its operations wait as before."""
+        if started is None:
+            return
+        started.opening.cancel()
+        await asyncio.wait([started.opening])
+        if not started.opening.cancelled():
+            started.opening.exception()  # opened or failed: it makes no difference
+        await started.lane.abandon()
+        self._waiting.extendleft(reversed(started.entries))
 
     async def _gather(self) -> None:
         """Whoever was about to hand something in has done so; an idle loop passes these turns in microseconds."""
@@ -118,6 +195,7 @@ class Recorder:
             idle_turns = idle_turns + 1 if len(self._waiting) == before else 0
 
     async def _write(self, batch: Sequence[_Entry]) -> None:
+        """The batch, whose first try failed, is written for as long as that takes; nothing else is on its way."""
         try:
             outcomes = await self._commit([operation for operation, _ in batch])
         except DatabaseUnavailable as error:
@@ -131,22 +209,12 @@ class Recorder:
             await self._write(batch[:middle])
             await self._write(batch[middle:])
         else:
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if not future.done():
-                    future.set_result(outcome)
+            _tell(batch, outcomes)
 
     async def _commit(self, operations: Sequence[Operation]) -> list[Outcome]:
-        began = time.monotonic()
-        try:
-            return await self._transact(operations)
-        except DatabaseUnavailable:
-            return await self._commit_again(operations, self._patience_seconds - (time.monotonic() - began))
-
-    async def _commit_again(self, operations: Sequence[Operation], seconds: float) -> list[Outcome]:
-        """For as long as `seconds`; apart from the first try, as setting retries up takes a fifth of a transaction."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseUnavailable),
-            stop=stop_after_delay(seconds),
+            stop=stop_after_delay(self._patience_seconds),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
             reraise=True,
         )
@@ -155,28 +223,11 @@ class Recorder:
     async def _transact(self, operations: Sequence[Operation]) -> list[Outcome]:
         self.transactions += 1
         alerts: list[BudgetAlert] = []
+        lane = self._lanes[0]
         with database_errors():
-            connection = await self._connect()
-            try:
-                outcomes = await connection.run_sync(_commit_batch, operations, alerts)
-            except BaseException:
-                await connection.invalidate()  # the transaction may be open, and rows locked
-                await self._disconnect()
-                raise
+            outcomes = await lane.commit(await lane.open(operations), alerts)
         announce(alerts)
         return outcomes
-
-    async def _connect(self) -> AsyncConnection:
-        """The recorder's own connection, kept, so that its statements stay prepared on it."""
-        if self._connection is None:
-            connection = await self._engine.connect()
-            self._connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
 
     def _keep_what_happened(self, batch: Sequence[_Entry]) -> None:
         """Callers were told, but money moved and steps went on: that is written before anything that comes later."""
@@ -189,11 +240,10 @@ class Recorder:
             self._waiting.extendleft(reversed(owed))
 
 
-def _commit_batch(connection: Connection, operations: Sequence[Operation], alerts: list[BudgetAlert]) -> list[Outcome]:
-    script = Script(connection)
-    outcomes = apply_batch(script, operations, alerts)
-    script.commit()
-    return outcomes
+def _tell(batch: Sequence[_Entry], outcomes: Sequence[Outcome]) -> None:
+    for (_, future), outcome in zip(batch, outcomes, strict=True):
+        if not future.done():
+            future.set_result(outcome)
 
 
 def _fail(batch: Sequence[_Entry], error: Exception) -> None:

@@ -6,7 +6,7 @@ What it spent is history: it shows in `headrace costs` on its days, under the so
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
@@ -95,7 +95,7 @@ def _name(record: dict[str, Any], source_name: str) -> None:
     if identity is not None:
         record["source_id"] = identity
         if created is not None:
-            record["created_at"] = created
+            record["created_at"] = created.isoformat()  # text, which a reject keeps whatever its year and zone
             record["id"] = str(derived_id(created, source_name, TABLE, str(identity)))
             record["answer_key"] = f"migrated/{record['id']}"
 
@@ -158,11 +158,11 @@ def _usd(value: Any) -> Any:
 
 
 def _time(record: dict[str, Any]) -> None:
-    created, took = record.get("created_at"), _whole(record.get("latency_ms"))
-    if isinstance(created, datetime) and took is not None and 0 <= took < 2**31:
+    created, took = read_moment(record.get("created_at")), _whole(record.get("latency_ms"))
+    if created is not None and took is not None and 0 <= took < 2**31:
         aware = created if created.tzinfo else created.replace(tzinfo=UTC)
         try:
-            record["completed_at"] = aware + timedelta(milliseconds=took)
+            record["completed_at"] = (aware + timedelta(milliseconds=took)).isoformat()
         except OverflowError:  # at the end of the year 9999
             return
 

@@ -222,7 +222,8 @@ def _moment(value: Any, given: ColumnMapping) -> Any:
     try:
         moment = _told_moment(value, given.format)
         if moment is not None:
-            return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(given.zone or "UTC")).astimezone(UTC)
+            zoned = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(given.zone or "UTC")).astimezone(UTC)
+            return zoned.isoformat()  # text, which a reject keeps whatever its year and zone
     except (ValueError, TypeError, ArithmeticError):
         pass
     return f"{value} (not a time in the form {given.format or 'ISO 8601'})"

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _NUMBERED = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _SLOTTED = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
+_BEGIN = ("BEGIN", "SET LOCAL plan_cache_mode = force_generic_plan", "SET LOCAL enable_seqscan = off")
+"""Statements of a script's own transaction find rows by their keys: planned once, by index even of a table that was small
+then."""
 _NOT_PREPARED = "26000"
 """SQLSTATE: invalid SQL statement name."""
 
@@ -122,7 +125,7 @@ class Script:
     def _execute(self, last: str) -> None:
         lines = self._preparations()
         if self._own and not self._begun:
-            lines.append("BEGIN")
+            lines += _BEGIN
         silent = len(lines)
         values: list[Any] = []
         for statement, parameters, _ in self._waiting:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from blocks.scripts import Script
 from tasks.ledger.batch import Batch
 from tasks.ledger.batch_reads import Found
-from tasks.ledger.budgets import CENT_FRACTION, ZERO, Usage, UsageKey, ask_usage, present, usage_keys
+from tasks.ledger.budgets import CENT_FRACTION, ZERO, Usage, UsageKey, key_columns, present, usage_keys
 from tasks.ledger.operations import Accepted, Attempt, Operation, Reserve, Settle
 from tasks.ledger.rows import as_records
 from tasks.ledger.run_writes import attempts_of
@@ -31,6 +31,13 @@ _RUNS_ARE_HELD = text("""
         JOIN unnest(CAST(:runs AS uuid[]), CAST(:attempts AS uuid[])) AS mine(id, attempt_id) USING (id, attempt_id)
         ORDER BY runs.id FOR KEY SHARE OF runs
     ) AS held
+""")
+_LOCK_USAGE = text("""
+    SELECT FROM budget_usage
+    WHERE (scope_kind, scope_id, period, period_start) IN (SELECT * FROM
+        unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[])))
+    ORDER BY scope_kind, scope_id, period, period_start
+    FOR UPDATE
 """)
 _ARE_RESERVED = text("""
     SELECT 1 / CAST(count(*) = :count AS int) FROM (
@@ -82,7 +89,7 @@ def assume(script: Script, batch: Batch) -> Found:
     keys |= {key for reservation in held.values() for key in reservation.keys}
     batch.usage = {key: Usage(None, reserved_usd=ZERO, spent_usd=ZERO) for key in sorted(keys)}
     if keys:
-        ask_usage(script, keys)
+        script.add(_LOCK_USAGE, key_columns(batch.usage))
     _assume_reserved(script, list(held))
     _claim_all(script, [item for _, item in reserving])
     return Found(
@@ -154,10 +161,7 @@ def write_differences(script: Script, batch: Batch) -> None:
     script.add(
         _ADD_USAGE,
         {
-            "kinds": [key.scope_kind for key in keys],
-            "ids": [key.scope_id for key in keys],
-            "periods": [key.period for key in keys],
-            "starts": [key.period_start for key in keys],
+            **key_columns(keys),
             "reserved": [batch.usage[key].reserved_usd for key in keys],
             "spent": [batch.usage[key].spent_usd for key in keys],
             "adds": [key in adding for key in keys],

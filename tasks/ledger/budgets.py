@@ -6,7 +6,7 @@ so that it is settled in the period it was made in, whenever that happens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -211,7 +211,8 @@ WRITE_USAGE = text("""
 """)
 
 
-def _columns(keys: Sequence[UsageKey]) -> dict[str, list[Any]]:
+def key_columns(keys: Collection[UsageKey]) -> dict[str, list[Any]]:
+    """`keys` as the parameters of statements that find rows by them."""
     return {
         "kinds": [key.scope_kind for key in keys],
         "ids": [key.scope_id for key in keys],
@@ -237,7 +238,7 @@ def limits_of(reply: Reply) -> Limits:
 
 def ask_usage(script: Script, keys: Iterable[UsageKey]) -> Reply:
     """Those rows of `keys` that exist are locked, in a fixed order, until the transaction ends."""
-    return script.add(LOCK_USAGE, _columns(sorted(set(keys))))
+    return script.add(LOCK_USAGE, key_columns(sorted(set(keys))))
 
 
 def usage_of(script: Script, reply: Reply, wanted: Iterable[UsageKey], limits: Limits) -> dict[UsageKey, Usage]:
@@ -245,7 +246,7 @@ def usage_of(script: Script, reply: Reply, wanted: Iterable[UsageKey], limits: L
     ordered = sorted(set(wanted))
     found = _usage(reply, limits)
     if any(key not in found for key in ordered):
-        script.add(MAKE_USAGE, _columns(ordered))
+        script.add(MAKE_USAGE, key_columns(ordered))
         found = _usage(ask_usage(script, ordered), limits)
     return {key: found[key] for key in ordered}
 
@@ -275,5 +276,5 @@ def write_usage(script: Script, usage: Mapping[UsageKey, Usage]) -> list[BudgetA
         "reserved": [usage[key].reserved_usd for key in keys],
         "spent": [usage[key].spent_usd for key in keys],
     }
-    script.add(WRITE_USAGE, _columns(keys) | money)
+    script.add(WRITE_USAGE, key_columns(keys) | money)
     return record_alerts(script, [alert for key in keys if (alert := usage[key].alert(key)) is not None])

@@ -156,7 +156,8 @@ def test_a_key_comes_from_the_environment_or_the_env_file(tmp_path: Path, monkey
 def test_the_example_in_the_readme_can_be_used_as_it_stands(tmp_path: Path) -> None:
     shown = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     path = tmp_path / "models.toml"
-    path.write_text(shown.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    section = shown.partition("\n### Named models\n")[2]
+    path.write_text(section.split("```toml\n")[1].split("```")[0], encoding="utf-8")
     names = read_named_models(settings_of(path))
     assert {name: named.fallback for name, named in names.items()} == {"fast": ("haiku", "local/chat"), "haiku": ()}
     assert names["haiku"].price is None

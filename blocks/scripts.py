@@ -116,10 +116,14 @@ class Script:
             self.send()
 
     def rollback(self) -> None:
-        """Nothing of the script's own transaction is written, whether it failed or not."""
+        """Nothing of the script's own transaction is written, where a statement failed or none did.
+
+        What was prepared for it stays so in Postgres, as that came before the transaction.
+        """
         self._waiting.clear()
         if self._own:
             self._exchange("ROLLBACK", [])
+            self._known |= self._new
             self._begun = False
 
     def _execute(self, last: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from blocks.scripts import Script
 from schemas.errors import LeaseLost
@@ -169,6 +169,18 @@ def test_after_a_surprise_batches_are_looked_at_for_a_while(
     for number in range(LOOKS_AFTER_A_SURPRISE):
         writer.commit(connection, [reserve(f"{number}")], [])
     assert len(messages) == 2 * (LOOKS_AFTER_A_SURPRISE - 1) + 1, "the surprise itself was the first look"
+
+
+def test_surprise_after_surprise_prepares_nothing_anew(
+    database: Engine, connection: Connection, usual: Reserve, look: Look
+) -> None:
+    prepared = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'headrace%'")
+    apply(database, reserve("a"))
+    counts = set()
+    for _ in range(3):
+        assert commit(connection, reserve("a"))[::2] == ([ClaimedElsewhere(abandoned=False)], False)
+        counts.add(connection.execute(prepared).scalar_one())
+    assert len(counts) == 1
 
 
 def test_a_batch_applied_again_because_its_commit_was_not_heard_of_is_applied_once(

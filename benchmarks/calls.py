@@ -106,7 +106,7 @@ def open_caller(trial: CallTrial) -> AbstractAsyncContextManager[Ask]:
     """The caller of the trial, connected."""
     match trial.caller:
         case "aiohttp":
-            return _aiohttp(trial)
+            return bare_caller(trial.provider_url, at_once=trial.at_once)
         case "openai-aiohttp" | "openai-httpx":
             return _openai(trial)
         case "litellm":
@@ -120,18 +120,16 @@ def _body(prompt: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _aiohttp(trial: CallTrial) -> AsyncIterator[Ask]:
+async def bare_caller(provider_url: str, *, at_once: int) -> AsyncIterator[Ask]:
     """The bare minimum: a JSON body posted, the answer's text taken out."""
     import aiohttp
 
-    connector = aiohttp.TCPConnector(limit=trial.at_once)
+    connector = aiohttp.TCPConnector(limit=at_once)
     headers = {"Authorization": "Bearer benchmark", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
         async def ask(prompt: str) -> str:
-            async with session.post(
-                f"{trial.provider_url}/chat/completions", data=orjson.dumps(_body(prompt))
-            ) as reply:
+            async with session.post(f"{provider_url}/chat/completions", data=orjson.dumps(_body(prompt))) as reply:
                 reply.raise_for_status()
                 return str(orjson.loads(await reply.read())["choices"][0]["message"]["content"])
 

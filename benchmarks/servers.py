@@ -101,9 +101,12 @@ def _prefect_server(home: Path, database_url: str) -> Iterator[str]:
 
 @contextmanager
 def running_provider(home: Path, latency_ms: float) -> Iterator[Provider]:
-    """Inside, a scripted provider answers on loopback."""
+    """Inside, a scripted provider answers on loopback.
+
+    It stands for a machine elsewhere: where who is measured or Postgres wants the processor, they have it (`nice`).
+    """
     log = home / f"provider-{latency_ms:g}.jsonl"
-    command = [sys.executable, "-m", "tests.scripted_provider", "--port", "0"]
+    command = ["nice", "-n", "19", sys.executable, "-m", "tests.scripted_provider", "--port", "0"]
     command += ["--latency-ms", f"{latency_ms:g}", "--log", str(log)]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as child:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -32,12 +33,39 @@ _RUNS_ARE_HELD = text("""
         ORDER BY runs.id FOR KEY SHARE OF runs
     ) AS held
 """)
-_LOCK_USAGE = text("""
-    SELECT FROM budget_usage
-    WHERE (scope_kind, scope_id, period, period_start) IN (SELECT * FROM
-        unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[])))
-    ORDER BY scope_kind, scope_id, period, period_start
-    FOR UPDATE
+# Rows are locked in order, then changed. Not as assumed: a row is missing, a limit leaves no room, another
+# period is limited, a soft limit is to be announced.
+_ADD_USAGE = text("""
+    WITH differences AS (
+        SELECT difference.*, budgets.limit_usd, budgets.warn_usd
+        FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[]),
+                    CAST(:reserved AS numeric[]), CAST(:spent AS numeric[]), CAST(:adds AS boolean[]))
+            AS difference(scope_kind, scope_id, period, period_start, reserved, spent, adds)
+        LEFT JOIN budgets USING (scope_kind, scope_id, period)
+    ), locked AS (
+        SELECT differences.* FROM budget_usage JOIN differences USING (scope_kind, scope_id, period, period_start)
+        ORDER BY scope_kind, scope_id, period, period_start
+        FOR UPDATE OF budget_usage
+    ), changed AS (
+        UPDATE budget_usage AS usage
+        SET reserved_usd = usage.reserved_usd + more.reserved, spent_usd = usage.spent_usd + more.spent
+        FROM locked AS more
+        WHERE usage.scope_kind = more.scope_kind AND usage.scope_id = more.scope_id
+          AND usage.period = more.period AND usage.period_start = more.period_start
+          AND (NOT adds OR limit_usd IS NULL
+               OR usage.reserved_usd + more.reserved + usage.spent_usd + more.spent <= limit_usd)
+        RETURNING usage.scope_kind, usage.scope_id, usage.period, usage.period_start, usage.spent_usd, more.warn_usd
+    )
+    SELECT 1 / CAST(
+        count(*) = :count
+        AND bool_and(changed.warn_usd IS NULL OR budget_alerts.alerted_at IS NOT NULL
+                     OR changed.spent_usd < greatest(changed.warn_usd, CAST(:least AS numeric)))
+        AND NOT EXISTS (
+            SELECT FROM budgets
+            WHERE (scope_kind, scope_id) IN (SELECT scope_kind, scope_id FROM differences WHERE adds)
+            AND (scope_kind, scope_id, period) NOT IN (SELECT scope_kind, scope_id, period FROM differences))
+    AS int) FROM changed
+    LEFT JOIN budget_alerts USING (scope_kind, scope_id, period, period_start, warn_usd)
 """)
 _ARE_RESERVED = text("""
     SELECT 1 / CAST(count(*) = :count AS int) FROM (
@@ -76,7 +104,7 @@ def assume(script: Script, batch: Batch) -> Found:
     """What is usually found, with statements added to `script` that fail where it is otherwise.
 
     Rows are locked in the order of all transactions of the ledger. `batch.usage` counts from zero: it holds the
-    differences to be written by `write_differences`.
+    differences that are written when `script` is sent.
     """
     now = present()
     reserving, settling = batch.of(Reserve), batch.of(Settle)
@@ -89,7 +117,7 @@ def assume(script: Script, batch: Batch) -> Found:
     keys |= {key for reservation in held.values() for key in reservation.keys}
     batch.usage = {key: Usage(None, reserved_usd=ZERO, spent_usd=ZERO) for key in sorted(keys)}
     if keys:
-        script.add(_LOCK_USAGE, key_columns(batch.usage))
+        script.add(_ADD_USAGE, lambda: _differences(batch))
     _assume_reserved(script, list(held))
     _claim_all(script, [item for _, item in reserving])
     return Found(
@@ -121,51 +149,15 @@ def _claim_all(script: Script, calls: Sequence[Reserve]) -> None:
         script.add(_CLAIM_ALL, {"rows": as_records(claims), "count": len(claims)})
 
 
-# Not as assumed: a row is missing, a limit leaves no room, another period is limited, a soft limit is to be announced.
-_ADD_USAGE = text("""
-    WITH differences AS (
-        SELECT difference.*, budgets.limit_usd, budgets.warn_usd
-        FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[]),
-                    CAST(:reserved AS numeric[]), CAST(:spent AS numeric[]), CAST(:adds AS boolean[]))
-            AS difference(scope_kind, scope_id, period, period_start, reserved, spent, adds)
-        LEFT JOIN budgets USING (scope_kind, scope_id, period)
-    ), changed AS (
-        UPDATE budget_usage AS usage
-        SET reserved_usd = usage.reserved_usd + more.reserved, spent_usd = usage.spent_usd + more.spent
-        FROM differences AS more
-        WHERE usage.scope_kind = more.scope_kind AND usage.scope_id = more.scope_id
-          AND usage.period = more.period AND usage.period_start = more.period_start
-          AND (NOT adds OR limit_usd IS NULL
-               OR usage.reserved_usd + more.reserved + usage.spent_usd + more.spent <= limit_usd)
-        RETURNING usage.scope_kind, usage.scope_id, usage.period, usage.period_start, usage.spent_usd, more.warn_usd
-    )
-    SELECT 1 / CAST(
-        count(*) = :count
-        AND bool_and(changed.warn_usd IS NULL OR budget_alerts.alerted_at IS NOT NULL
-                     OR changed.spent_usd < greatest(changed.warn_usd, CAST(:least AS numeric)))
-        AND NOT EXISTS (
-            SELECT FROM budgets
-            WHERE (scope_kind, scope_id) IN (SELECT scope_kind, scope_id FROM differences WHERE adds)
-            AND (scope_kind, scope_id, period) NOT IN (SELECT scope_kind, scope_id, period FROM differences))
-    AS int) FROM changed
-    LEFT JOIN budget_alerts USING (scope_kind, scope_id, period, period_start, warn_usd)
-""")
-
-
-def write_differences(script: Script, batch: Batch) -> None:
-    """What the batch moves of money will be added to the rows of its budgets, if all exist and there is room."""
-    if not batch.usage:
-        return
+def _differences(batch: Batch) -> dict[str, Any]:
+    """What the batch moves of money, as it is when all its operations are decided."""
     keys = list(batch.usage)
     adding = {key for counted in batch.counted_in.values() for key in counted}
-    script.add(
-        _ADD_USAGE,
-        {
-            **key_columns(keys),
-            "reserved": [batch.usage[key].reserved_usd for key in keys],
-            "spent": [batch.usage[key].spent_usd for key in keys],
-            "adds": [key in adding for key in keys],
-            "count": len(keys),
-            "least": CENT_FRACTION,
-        },
-    )
+    return {
+        **key_columns(keys),
+        "reserved": [batch.usage[key].reserved_usd for key in keys],
+        "spent": [batch.usage[key].spent_usd for key in keys],
+        "adds": [key in adding for key in keys],
+        "count": len(keys),
+        "least": CENT_FRACTION,
+    }

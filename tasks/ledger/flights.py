@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    """Waits for the lock of a key; who leaves last takes it away."""
+
+    def __init__(self, turns: dict[str, tuple[asyncio.Lock, int]], key: str) -> None:
+        self._turns = turns
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        lock, waiting = self._turns.get(self._key, (asyncio.Lock(), 0))
+        self._turns[self._key] = (lock, waiting + 1)
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turns[self._key][0].release()
+        self._leave()
+
+    def _leave(self) -> None:
+        lock, waiting = self._turns.pop(self._key)
+        if waiting > 1:
+            self._turns[self._key] = (lock, waiting - 1)
 
 
 class Flights:
@@ -18,24 +46,13 @@ class Flights:
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
         self._settled = asyncio.Event()
 
-    @asynccontextmanager
-    async def turn(self, key: str) -> AsyncIterator[None]:
+    def turn(self, key: str) -> AbstractAsyncContextManager[None]:
         """Inside, no other coroutine of this process is answering `key`."""
-        lock, waiting = self._turns.get(key, (asyncio.Lock(), 0))
-        self._turns[key] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, waiting = self._turns.pop(key)
-            if waiting > 1:
-                self._turns[key] = (lock, waiting - 1)
+        return _Turn(self._turns, key)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    def slot(self) -> AbstractAsyncContextManager[None]:
         """Inside, the call is one of the few that may run at once."""
-        async with self._slots:
-            yield
+        return self._slots
 
     def note_settlement(self) -> None:
         """Wake those who wait for a reservation to come free."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -86,8 +86,7 @@ _current: ContextVar[_Opened | None] = ContextVar("headrace_ledger", default=Non
 _open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
 
 
-@asynccontextmanager
-async def open_ledger(settings: Settings | None = None) -> AsyncIterator[Ledger]:
+def open_ledger(settings: Settings | None = None) -> AbstractAsyncContextManager[Ledger]:
     """The ledger of this event loop, opened by the first who asks and closed by the last who leaves.
 
     Calls that begin side by side, each asking for a ledger of its own accord, thus share one.
@@ -99,13 +98,33 @@ async def open_ledger(settings: Settings | None = None) -> AsyncIterator[Ledger]
         ConfigurationError: the database's schema is not the one needed; the message names the command.
         DatabaseUnavailable: Postgres cannot be reached.
     """
-    around = _current.get()
-    opened = _join(settings, around)
-    _current.set(opened)
-    try:
-        yield await opened.ledger()
-    finally:
-        _current.set(around)
+    return _Use(settings)
+
+
+class _Use(AbstractAsyncContextManager[Ledger]):
+    """One use of a ledger, and there is one in each call: no generator, which costs the event loop 20 µs."""
+
+    def __init__(self, settings: Settings | None) -> None:
+        self._settings = settings
+
+    async def __aenter__(self) -> Ledger:
+        self._around = _current.get()
+        self._opened = _join(self._settings, self._around)
+        _current.set(self._opened)
+        try:
+            return await self._opened.ledger()
+        except BaseException:
+            await self._leave()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        opened = self._opened
+        _current.set(self._around)
         opened.users -= 1
         if opened.users == 0:
             if _open.get(opened.loop) is opened:

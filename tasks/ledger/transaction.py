@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError
 
 from blocks.scripts import Script
 from tasks.ledger.alerts import BudgetAlert
-from tasks.ledger.assumptions import NOT_AS_ASSUMED, assume, is_usual, write_differences
+from tasks.ledger.assumptions import NOT_AS_ASSUMED, assume, is_usual
 from tasks.ledger.batch import Batch
 from tasks.ledger.batch_reads import Found, look
 from tasks.ledger.budgets import write_usage
@@ -55,7 +55,6 @@ def apply_usual_batch(script: Script, operations: Sequence[Operation]) -> list[O
     batch = Batch(operations)
     begin_runs(script, batch)
     _write_calls_and_steps(script, batch, assume(script, batch))
-    write_differences(script, batch)
     return _end(script, batch)
 
 

@@ -34,9 +34,9 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sent: list[str] = []
     exchange = Script._exchange
 
-    def noted(self: Script, lines: str, values: list[object]) -> object:
+    def noted(self: Script, lines: str, values: list[object], *, fetch: bool) -> object:
         sent.append(lines)
-        return exchange(self, lines, values)
+        return exchange(self, lines, values, fetch=fetch)
 
     monkeypatch.setattr(Script, "_exchange", noted)
     return sent

@@ -146,7 +146,6 @@ def _failure_markdown(request: MigrationRequest, run_id: UUID, error: HeadraceEr
     if rejected:
         lines += ["| rejected for | records |", "|---|---|"]
         lines += [f"| {_printable(rule)} | {count:,} |" for rule, count in rejected.items()]
-        lines += ["", f"`headrace rejects {run_id}` shows each with its place and reason."]
     return "\n".join([*lines, ""])
 
 

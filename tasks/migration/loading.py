@@ -23,7 +23,7 @@ from tasks.ledger.operations import Attempt
 from tasks.ledger.runs import hold_run_here
 from tasks.migration.declaration import Table
 from tasks.migration.reading import SEQUENCE
-from tasks.migration.staging import HASH, Staging, quoted
+from tasks.migration.staging import HASH, Staging, hash_of, quoted
 
 CHUNK_ROWS = 50_000
 CONNECTIONS = 2
@@ -223,13 +223,14 @@ class Gone:
         return row.rows, tuple(map(str, row.samples or ()))
 
     def delete(self, connection: Connection) -> int:
-        """They are deleted, their state kept for a rollback.
+        """They are deleted, their state kept for a rollback; those that a person changed here stay.
 
         Raises:
             ExpectationFailed: rows that stay refer to one of them.
         """
+        untouched = f"AND t.{HASH} = {hash_of(self.tables[0].column_names, 't')}"
         statement = (
-            f"WITH gone AS MATERIALIZED ({self.query}), kept AS ("
+            f"WITH gone AS MATERIALIZED ({self.query} {untouched}), kept AS ("
             f"INSERT INTO migration_rows (run_id, target, row_id, before) "
             f"SELECT :run, :target, t.id, to_jsonb(t) FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
             f"ON CONFLICT DO NOTHING) DELETE FROM {self.target} WHERE id IN (SELECT id FROM gone)"

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, text
 
 from blocks.sources.records import RecordChunk, Source, SourceTable
 from schemas.canonical import postgres_text
-from schemas.errors import BadInput, ExpectationFailed
+from schemas.errors import BadInput
 from schemas.migration import Refused
 from tasks.migration.declaration import Kind, Nested, Table
 from tasks.migration.loading import Extent
 from tasks.migration.progress import Progress
 from tasks.migration.reading import NESTED_BITS, RecordValidator, Reject
 from tasks.migration.refusing import Refusal
+from tasks.migration.rejects import SourceRefused
 from tasks.migration.rest import as_rest, rest_table
 from tasks.migration.staging import Staging
 
@@ -88,7 +89,7 @@ class Stager:
 
         Raises:
             BadInput: the source cannot be read, or has nothing that this kind knows.
-            ExpectationFailed: more was rejected than may be.
+            SourceRefused: more was rejected than may be.
             Stopped: somebody asked to stop.
         """
         found, notes = self._tables()
@@ -200,7 +201,7 @@ class Stager:
         """The rejects are on record.
 
         Raises:
-            ExpectationFailed: there are more than may be.
+            SourceRefused: there are more than may be.
         """
         if not rejects:
             return
@@ -217,12 +218,12 @@ class Stager:
         """No more was rejected than may be.
 
         Raises:
-            ExpectationFailed: more was; the rejects so far are on record.
+            SourceRefused: more was; the rejects so far are on record.
         """
         if self.max_rejects is not None and rejected > self.max_rejects:
             connection.commit()
             counted = "1 record was" if rejected == 1 else f"{rejected:,} records were"
-            raise ExpectationFailed(
+            raise SourceRefused(
                 f"{counted} rejected, more than the {self.max_rejects} that may be; "
                 f"`headrace rejects {self.run_id}` shows each"
             )

@@ -25,7 +25,7 @@ from tasks.ledger.runs import Run, hold_run_here
 from tasks.ledger.steps import step
 from tasks.migration.checking import Checker
 from tasks.migration.declaration import Kind, Table
-from tasks.migration.earlier import Standing, loaded_before
+from tasks.migration.earlier import Standing, loaded_before, require_latest
 from tasks.migration.expectations import Expectations
 from tasks.migration.loading import Counts, Extent, Gone, Loader, plan
 from tasks.migration.progress import Progress
@@ -134,10 +134,12 @@ class Migrating:
         """The source's rows are in our tables, or in a dry run could be.
 
         Raises:
-            BadInput: the source cannot be read, or is not the one that the run was begun with.
+            BadInput: the source cannot be read, is not the one the run was begun with, or was loaded by a later run.
             ExpectationFailed: a rule says so, too much was rejected, or what was loaded is not what was staged.
         """
         await self._same_source()
+        if not self.request.dry_run:
+            await self._in_thread(lambda connection: require_latest(connection, self.request.name, self.run.id))
         try:
             return await self._work(self.run.attempt.id)
         finally:

@@ -133,6 +133,7 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
         dry_run=request.dry_run,
         tables=tables,
         rules=tuple(migrating.checked.outcomes),
+        unfit=tuple(migrating.staged.unfit),
         refused=tuple(migrating.staged.refused),
         notes=tuple(migrating.staged.notes),
         held=migrating.sums.held,

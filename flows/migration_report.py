@@ -69,7 +69,7 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
 def remarks(report: MigrationReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
     told = [f"run {report.loaded_by} loaded this very source and it is all still here"] if report.already_done else []
-    for rule in report.rules:
+    for rule in (*report.unfit, *report.rules):
         samples = rule.samples[:NAMES]
         shown = ", ".join(samples) + _more(samples, rule.count)
         told.append(f"{rule.rule} ({rule.policy}): {_counted(rule.count, 'row')}: {rule.sentence} ({shown})")

@@ -168,3 +168,19 @@ def test_a_run_that_found_everything_in_place_names_the_one_that_can_be_taken_ba
     assert f"`headrace rollback {first}` takes it back" in " ".join(again.out.split())
     anew = headrace("migrate", "quokkaq", export(**small(seedVersion="v2")), "--bare")
     assert "Nothing was changed." in anew.out
+
+
+def test_the_report_says_what_does_not_fit_by_rule_with_places(headrace: Run, export: Export) -> None:
+    tables = small()
+    tables["users"] += [{"id": f"u{number}", "name": "Eve", "role": "spy"} for number in range(60)] + [7]
+    report = headrace("migrate", "quokkaq", export(**tables), "--dry-run", "--json", "--bare").json
+    assert [(each["rule"], each["policy"], each["count"]) for each in report["unfit"]] == [
+        ("users.readable", "reject", 1),
+        ("users.role", "reject", 60),
+    ]
+    unreadable, spies = report["unfit"]
+    assert unreadable["samples"] == ["users[61]"]
+    assert spies["samples"] == [f"users[{place}]" for place in range(1, 51)]
+    assert "'student'" in spies["sentence"]
+    shown = " ".join(headrace("migrate", "quokkaq", export(**tables), "--dry-run", "--bare").out.split())
+    assert f"users.role (reject): 60 rows: {spies['sentence']} (users[1], users[2]," in shown

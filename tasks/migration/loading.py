@@ -23,6 +23,7 @@ from tasks.ledger.operations import Attempt
 from tasks.ledger.runs import hold_run_here
 from tasks.migration.declaration import Table
 from tasks.migration.reading import SEQUENCE
+from tasks.migration.rest import REST_TARGET
 from tasks.migration.staging import HASH, Staging, hash_of, quoted
 
 CHUNK_ROWS = 50_000
@@ -204,9 +205,11 @@ class Gone:
         there = " ".join(
             f"AND NOT EXISTS (SELECT FROM {self.staging.path(table)} AS s WHERE s.id = t.id)" for table in self.tables
         )
+        # Tables without a counterpart share a target; of one that the source does not have this time, nothing is gone.
+        of_these = "AND t.source_table = ANY(:tables)" if self.target == REST_TARGET else ""
         rejected = "SELECT FROM migration_rejects AS r WHERE r.run_id = :run AND r.source_table = ANY(:tables)"
         return (
-            f"SELECT t.id FROM {self.target} AS t WHERE t.source = :source {there} "
+            f"SELECT t.id FROM {self.target} AS t WHERE t.source = :source {of_these} {there} "
             f"AND NOT EXISTS ({rejected} AND r.source_id = t.id::text)"
         )
 

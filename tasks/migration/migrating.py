@@ -30,7 +30,7 @@ from tasks.migration.expectations import Expectations
 from tasks.migration.loading import Counts, Extent, Gone, Loader, plan
 from tasks.migration.progress import Progress
 from tasks.migration.reconciling import staged_checksum, target_checksum
-from tasks.migration.rest import rest_table
+from tasks.migration.rest import REST_TARGET, rest_table
 from tasks.migration.stager import StagedSource, StagedTable, Stager
 from tasks.migration.staging import Staging
 
@@ -297,8 +297,12 @@ class Migrating:
         for table in self._tables():
             by_target.setdefault(table.target, []).append(table)
         for tables in by_target.values():
-            if any(self.staged.tables[table.name].read for table in tables if table.name in self.staged.tables):
-                yield tables[0], Gone(self.run.id, self.request.name, self.staging, tables)
+            read = [
+                table for table in tables if table.name in self.staged.tables and self.staged.tables[table.name].read
+            ]
+            if read:
+                told = read if tables[0].target == REST_TARGET else tables
+                yield tables[0], Gone(self.run.id, self.request.name, self.staging, told)
 
     def _count_gone(self, connection: Connection, moved: Moved) -> None:
         for table, rows in self._gone():

@@ -184,3 +184,18 @@ def test_the_report_says_what_does_not_fit_by_rule_with_places(headrace: Run, ex
     assert "'student'" in spies["sentence"]
     shown = " ".join(headrace("migrate", "quokkaq", export(**tables), "--dry-run", "--bare").out.split())
     assert f"users.role (reject): 60 rows: {spies['sentence']} (users[1], users[2]," in shown
+
+
+def test_tables_without_a_counterpart_are_not_gone_where_the_source_does_not_have_them(
+    headrace: Run, export: Export, look: Look
+) -> None:
+    notes, tasks = [{"id": "n1"}, {"id": "n2"}], [{"id": "t1"}, {"id": "t2"}]
+    headrace("migrate", "quokkaq", export(**small(notifications=notes, assignments=tasks, drafts=tasks)), "--bare")
+    fewer = export(**small(assignments=tasks[:1], drafts=[]))
+    report = headrace("migrate", "quokkaq", fewer, "--prune", "--json", "--bare").json
+    assert {each["table"]: each["pruned"] for each in report["tables"] if each["target"] == "source_records"} == {
+        "assignments": 1,
+        "drafts": 0,
+    }
+    kept = [row["id"] for row in look("SELECT source_id AS id FROM source_records")]
+    assert sorted(kept) == ["n1", "n2", "t1", "t1", "t2"]

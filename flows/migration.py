@@ -25,14 +25,15 @@ from schemas.errors import HeadraceError
 from schemas.migration import MigrationReport, Policy, RollbackReport, RollbackTable
 from tasks.ledger.operations import Attempt
 from tasks.ledger.run_records import read_run
-from tasks.ledger.runs import Run, RunRequest, open_run
+from tasks.ledger.runs import Run, RunRequest, end_if_crashed, open_run, resuming
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
-from tasks.migration.earlier import as_unchanged
+from tasks.migration.earlier import as_unchanged, report_of_completed
 from tasks.migration.kinds import find_kind, kind_names
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
 from tasks.migration.refusing import require_no_password
 from tasks.migration.rollback import MIGRATE, Rollback, require_migration
+from tasks.migration.staging import Staging
 
 ROLL_BACK = "rollback-migration"
 
@@ -81,6 +82,9 @@ async def migrate_data(
     )
     declared.policies(policies)  # said before a run is opened
     async with open_ledger() as ledger:
+        if (resumed := resuming.get()) and (done := await report_of_completed(resumed)):
+            resuming.set(None)
+            return done
         run_request = RunRequest(
             flow=MIGRATE,
             subject=source,
@@ -129,6 +133,7 @@ async def _migrate(ledger: Ledger, run: Run, migrating: Migrating) -> MigrationR
         dry_run=request.dry_run,
         tables=tables,
         rules=tuple(migrating.checked.outcomes),
+        unfit=tuple(migrating.staged.unfit),
         refused=tuple(migrating.staged.refused),
         notes=tuple(migrating.staged.notes),
         held=migrating.sums.held,
@@ -153,6 +158,7 @@ async def rollback_migration(run: UUID, project: str = "") -> RollbackReport:
         StandsOn: later changes stand on it; the message names them and nothing was changed.
     """
     async with open_ledger() as ledger:
+        await end_if_crashed(ledger, run)
         record = await read_run(run)
         dry_run = bool(record.parameters.get("dry_run"))
         require_migration(record.flow, record.status, dry_run)
@@ -183,7 +189,10 @@ async def rollback_migration(run: UUID, project: str = "") -> RollbackReport:
 def _take_back(url: URL, rollback: Rollback, source_name: str, attempt: Attempt) -> tuple[RollbackTable, ...]:
     engine = create_database(url)
     try:
-        with hold_source(engine, source_name), database_errors(), engine.begin() as connection:
-            return rollback.take_back(connection, attempt)
+        with hold_source(engine, source_name), database_errors():
+            with engine.begin() as connection:
+                Staging(rollback.run_id).drop(connection)  # which a run that was killed leaves
+            with engine.begin() as connection:
+                return rollback.take_back(connection, attempt)
     finally:
         engine.dispose()

@@ -69,7 +69,7 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
 def remarks(report: MigrationReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
     told = [f"run {report.loaded_by} loaded this very source and it is all still here"] if report.already_done else []
-    for rule in report.rules:
+    for rule in (*report.unfit, *report.rules):
         samples = rule.samples[:NAMES]
         shown = ", ".join(samples) + _more(samples, rule.count)
         told.append(f"{rule.rule} ({rule.policy}): {_counted(rule.count, 'row')}: {rule.sentence} ({shown})")
@@ -162,8 +162,15 @@ def show_migration(report: MigrationReport, *, as_json: bool) -> int:
         console.print(f"Nothing was loaded: a dry run ({report.run_id}).")
     else:
         done = f"{report.rows:,} rows in {report.seconds:.1f} s, {report.rows_per_second:,.0f} a second."
-        console.print(f"{done} `headrace rollback {report.run_id}` takes it back.", highlight=False)
+        console.print(f"{done} {_way_back(report)}", highlight=False)
     return 0
+
+
+def _way_back(report: MigrationReport) -> str:
+    """How what was loaded can be taken back; a run that found it in place did not load it."""
+    if report.loaded_by is None and not any(table.inserted or table.updated or table.pruned for table in report.tables):
+        return "Nothing was changed."
+    return f"`headrace rollback {report.loaded_by or report.run_id}` takes it back."
 
 
 def show_rollback(report: RollbackReport, *, as_json: bool) -> int:

@@ -102,6 +102,8 @@ class MigrationReport(Reported):
     """By target that a rule looked at where rows broke it: checksum of the rows there that are not of the source."""
     tables: tuple[TableReport, ...] = ()
     rules: tuple[RuleOutcome, ...] = ()
+    unfit: tuple[RuleOutcome, ...] = ()
+    """Records that could not be read, or whose values are not what their table holds, by rule."""
     refused: tuple[Refused, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

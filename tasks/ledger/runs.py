@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blocks.database import database_errors
@@ -241,13 +241,17 @@ _HAND_OVER = text("""
 _STEPS = text("SELECT id, key, status, attempts, output FROM steps WHERE run_id = :run")
 
 
+def _at_work(row: Row[Any], ledger: Ledger) -> bool:
+    """Whether a live process works on the run that `_LOCK_RUN` found."""
+    return row.attempt_id in ledger.attempts if row.worker_id == ledger.worker.id else bool(row.alive)
+
+
 def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: RunRequest) -> Run:
     """The run is this worker's from now on; late writes of the attempt before are fenced off."""
     row = connection.execute(_LOCK_RUN, {"run": run_id}).first()
     if row is None:
         raise NotFound(f"there is no run {run_id}", run_id=str(run_id))
-    here = row.worker_id == ledger.worker.id
-    if row.attempt_id in ledger.attempts if here else row.alive:
+    if _at_work(row, ledger):
         raise RunBusy(f"run {run_id} is being worked on by process {row.pid} of {row.host}", run_id=str(run_id))
     attempt = Attempt(run_id, new_id())
     connection.execute(_SUPERSEDE, {"run": run_id})
@@ -266,6 +270,26 @@ def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: Ru
         steps=steps,
         ordinal=len(steps),
     )
+
+
+_CRASHED = text("""
+    UPDATE runs SET attempt_id = NULL, status = 'crashed', completed_at = clock_timestamp() WHERE id = :run
+""")
+
+
+async def end_if_crashed(ledger: Ledger, run_id: UUID) -> None:
+    """A run whose process is dead is no longer running but crashed, and what that attempt writes late is fenced off."""
+    await bury_dead_workers(ledger.engine, ledger.worker.id)
+    with database_errors():
+        async with ledger.engine.begin() as connection:
+            await connection.run_sync(_end_if_crashed, ledger, run_id)
+
+
+def _end_if_crashed(connection: Connection, ledger: Ledger, run_id: UUID) -> None:
+    row = connection.execute(_LOCK_RUN, {"run": run_id}).first()
+    if row is not None and row.status == "running" and not _at_work(row, ledger):
+        connection.execute(_SUPERSEDE, {"run": run_id})
+        connection.execute(_CRASHED, {"run": run_id})
 
 
 async def _end(run: Run, status: str, error: dict[str, Any] | None) -> None:

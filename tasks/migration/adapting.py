@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from blocks.sources.records import Source, SourceTable
+from blocks.sources.records import RecordChunk, Source, SourceTable
 from schemas.errors import BadInput
 
 SHOWN_TABLES = 20
@@ -45,6 +45,43 @@ class AdaptedSource:
     def close(self) -> None:
         """The source is closed."""
         self.source.close()
+
+
+@dataclass(slots=True)
+class WatchedTable:
+    """A table of which is said, once it was read, which fields none of its records had.
+
+    Attributes:
+        wanted: what is said of each field; a field that was met is wanted no longer.
+        said: where it is said.
+    """
+
+    table: SourceTable
+    wanted: dict[str, str]
+    said: list[str]
+
+    @property
+    def name(self) -> str:
+        """That of the table."""
+        return self.table.name
+
+    def place(self, index: int) -> str:
+        """That of the table."""
+        return self.table.place(index)
+
+    def chunks(self, size: int, start: int = 0) -> Iterator[RecordChunk]:
+        """Those of the table."""
+        wanted, any_read = dict(self.wanted), False
+        for chunk in self.table.chunks(size, start):
+            for record in chunk.records if wanted else ():
+                any_read = True
+                for met in wanted.keys() & record.keys():
+                    del wanted[met]
+                if not wanted:
+                    break
+            yield chunk
+        if any_read:
+            self.said += wanted.values()
 
 
 def only_table(source: Source, name: str, shown_as: str = "") -> AdaptedSource:

@@ -12,11 +12,11 @@ import orjson
 from sqlalchemy import Connection, text
 
 from blocks.expectations import Broken, ExpectationRunner
-from schemas.errors import ExpectationFailed
 from schemas.migration import NAMED, SHOWN, Policy, RuleOutcome
 from tasks.migration.declaration import Counted, Lookup, Reference, Table
 from tasks.migration.expectations import Expectations, Fact
 from tasks.migration.reading import SEQUENCE
+from tasks.migration.rejects import SourceRefused
 from tasks.migration.staging import HASH, SCHEMA, Staging, quoted
 
 
@@ -38,7 +38,7 @@ class Checker:
             place_of: where the row of a sequence number stands in the source.
 
         Raises:
-            ExpectationFailed: rows break a rule whose policy is to abort.
+            SourceRefused: rows break a rule whose policy is to abort.
         """
         for statement in rules.resolve():
             connection.execute(text(statement))
@@ -73,7 +73,7 @@ class Checker:
             self.reject(connection, table, found.rule, found.rows, _reason(fact, found), place_of)
             connection.commit()
             shown = ", ".join(samples[:SHOWN]) + (" …" if len(found.rows) > SHOWN else "")
-            raise ExpectationFailed(
+            raise SourceRefused(
                 f"{len(found.rows)} of {table.name}: {sentence} ({shown}); `headrace rejects {self.run_id}` shows each",
                 rule=found.rule,
                 count=len(found.rows),

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from blocks.database import database_errors
+from schemas.errors import BadInput
 from schemas.migration import MigrationReport, Policy, RuleOutcome
+from tasks.ledger.run_records import read_run
+from tasks.ledger.session import open_ledger
 from tasks.migration.declaration import Kind, Table, rule_name
 from tasks.migration.expectations import taken_rule
 from tasks.migration.reconciling import others_checksum, source_checksum
 from tasks.migration.rest import rest_table
+from tasks.migration.rollback import MIGRATE
 
 _LATEST = text("""
     SELECT result FROM runs
@@ -21,6 +27,41 @@ _LATEST = text("""
                         AND back.status = 'completed' AND back.subject = runs.id::text)
     ORDER BY id DESC LIMIT 1
 """)
+
+
+_LATER = text("""
+    SELECT id FROM runs
+    WHERE flow = 'migrate-data' AND id > :run
+        AND coalesce(nullif(parameters ->> 'source_name', ''), parameters ->> 'kind') = :source_name
+        AND EXISTS (SELECT FROM migration_chunks WHERE run_id = runs.id)
+    ORDER BY id LIMIT 1
+""")
+_TAKEN_BACK = text("""
+    SELECT FROM runs WHERE flow = 'rollback-migration' AND status = 'completed' AND subject = CAST(:run AS text)
+""")
+
+
+def require_latest(connection: Connection, source_name: str, run_id: UUID) -> None:
+    """No later run has loaded rows of the source, which this one would set back to what they were.
+
+    Raises:
+        BadInput: one has, and was not taken back.
+    """
+    later = connection.execute(_LATER, {"run": run_id, "source_name": source_name}).scalar()
+    if later is not None:
+        raise BadInput(f"run {later} has loaded {source_name} since this run began: start a new one")
+
+
+async def report_of_completed(run_id: UUID) -> MigrationReport | None:
+    """What the run reported when it was completed; None where it was not, or was taken back since."""
+    async with open_ledger() as ledger:
+        record = await read_run(run_id)
+        if record.flow != MIGRATE or record.status != "completed" or record.result is None:
+            return None
+        with database_errors():
+            async with ledger.engine.connect() as connection:
+                taken_back = (await connection.execute(_TAKEN_BACK, {"run": run_id})).first()
+    return None if taken_back is not None else MigrationReport.model_validate(record.result)
 
 
 def loaded_before(

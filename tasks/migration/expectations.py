@@ -46,6 +46,11 @@ def taken_rule(table: Table) -> str:
     return f"{table.name}.taken"
 
 
+def untouched_placeholder(table: Table) -> str:
+    """SQL of whether the row `t` stands in for a missing one and is as it was loaded."""
+    return f"(t.attributes @> '{{\"placeholder\": true}}' AND t.{HASH} = {hash_of(table.column_names, 't')})"
+
+
 @dataclass(frozen=True)
 class Expectations:
     """The rules of one table of a kind."""
@@ -132,12 +137,18 @@ class Expectations:
             f"{link.column}_is_known",
             rule_name(self.table, link.column),
             f"(s.{column} IS NULL OR {alias}.id IS NOT NULL)",
-            f"LEFT JOIN (SELECT id FROM {self.staging.path(parent)} UNION SELECT id FROM {parent.target}) "
-            f"AS {alias} ON {alias}.id = s.{column}",
+            f"LEFT JOIN (SELECT id FROM {self.staging.path(parent)} UNION SELECT id FROM {parent.target} AS t"
+            f"{self._no_stand_in(parent)}) AS {alias} ON {alias}.id = s.{column}",
             f"{field} names no row of {parent.name}",
             f"'{field} ' || s.{column} || ' is in no {parent.name}'",
             link,
         )
+
+    def _no_stand_in(self, parent: Table) -> str:
+        """SQL that leaves out rows that stand in for missing ones: what refers to those breaks the rule every time."""
+        if parent.placeholder is None:
+            return ""
+        return f" WHERE (t.source = {literal(self.source_name)} AND {untouched_placeholder(parent)}) IS NOT TRUE"
 
     def _found(self, link: Lookup) -> Fact:
         return Fact(

@@ -23,7 +23,8 @@ from tasks.ledger.operations import Attempt
 from tasks.ledger.runs import hold_run_here
 from tasks.migration.declaration import Table
 from tasks.migration.reading import SEQUENCE
-from tasks.migration.staging import HASH, Staging, quoted
+from tasks.migration.rest import REST_TARGET
+from tasks.migration.staging import HASH, Staging, hash_of, quoted
 
 CHUNK_ROWS = 50_000
 CONNECTIONS = 2
@@ -204,9 +205,11 @@ class Gone:
         there = " ".join(
             f"AND NOT EXISTS (SELECT FROM {self.staging.path(table)} AS s WHERE s.id = t.id)" for table in self.tables
         )
+        # Tables without a counterpart share a target; of one that the source does not have this time, nothing is gone.
+        of_these = "AND t.source_table = ANY(:tables)" if self.target == REST_TARGET else ""
         rejected = "SELECT FROM migration_rejects AS r WHERE r.run_id = :run AND r.source_table = ANY(:tables)"
         return (
-            f"SELECT t.id FROM {self.target} AS t WHERE t.source = :source {there} "
+            f"SELECT t.id FROM {self.target} AS t WHERE t.source = :source {of_these} {there} "
             f"AND NOT EXISTS ({rejected} AND r.source_id = t.id::text)"
         )
 
@@ -223,13 +226,14 @@ class Gone:
         return row.rows, tuple(map(str, row.samples or ()))
 
     def delete(self, connection: Connection) -> int:
-        """They are deleted, their state kept for a rollback.
+        """They are deleted, their state kept for a rollback; those that a person changed here stay.
 
         Raises:
             ExpectationFailed: rows that stay refer to one of them.
         """
+        untouched = f"AND t.{HASH} = {hash_of(self.tables[0].column_names, 't')}"
         statement = (
-            f"WITH gone AS MATERIALIZED ({self.query}), kept AS ("
+            f"WITH gone AS MATERIALIZED ({self.query} {untouched}), kept AS ("
             f"INSERT INTO migration_rows (run_id, target, row_id, before) "
             f"SELECT :run, :target, t.id, to_jsonb(t) FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
             f"ON CONFLICT DO NOTHING) DELETE FROM {self.target} WHERE id IN (SELECT id FROM gone)"

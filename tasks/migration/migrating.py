@@ -25,12 +25,12 @@ from tasks.ledger.runs import Run, hold_run_here
 from tasks.ledger.steps import step
 from tasks.migration.checking import Checker
 from tasks.migration.declaration import Kind, Table
-from tasks.migration.earlier import Standing, loaded_before
+from tasks.migration.earlier import Standing, loaded_before, require_latest
 from tasks.migration.expectations import Expectations
 from tasks.migration.loading import Counts, Extent, Gone, Loader, plan
 from tasks.migration.progress import Progress
 from tasks.migration.reconciling import staged_checksum, target_checksum
-from tasks.migration.rest import rest_table
+from tasks.migration.rest import REST_TARGET, rest_table
 from tasks.migration.stager import StagedSource, StagedTable, Stager
 from tasks.migration.staging import Staging
 
@@ -134,10 +134,12 @@ class Migrating:
         """The source's rows are in our tables, or in a dry run could be.
 
         Raises:
-            BadInput: the source cannot be read, or is not the one that the run was begun with.
+            BadInput: the source cannot be read, is not the one the run was begun with, or was loaded by a later run.
             ExpectationFailed: a rule says so, too much was rejected, or what was loaded is not what was staged.
         """
         await self._same_source()
+        if not self.request.dry_run:
+            await self._in_thread(lambda connection: require_latest(connection, self.request.name, self.run.id))
         try:
             return await self._work(self.run.attempt.id)
         finally:
@@ -295,8 +297,12 @@ class Migrating:
         for table in self._tables():
             by_target.setdefault(table.target, []).append(table)
         for tables in by_target.values():
-            if any(self.staged.tables[table.name].read for table in tables if table.name in self.staged.tables):
-                yield tables[0], Gone(self.run.id, self.request.name, self.staging, tables)
+            read = [
+                table for table in tables if table.name in self.staged.tables and self.staged.tables[table.name].read
+            ]
+            if read:
+                told = read if tables[0].target == REST_TARGET else tables
+                yield tables[0], Gone(self.run.id, self.request.name, self.staging, told)
 
     def _count_gone(self, connection: Connection, moved: Moved) -> None:
         for table, rows in self._gone():

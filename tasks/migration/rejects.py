@@ -10,13 +10,19 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 
 from blocks.database import database_errors
-from schemas.errors import BadInput, NotFound
+from schemas.errors import BadInput, ExpectationFailed, NotFound
 from schemas.tables.migration import MigrationReject
 from tasks.ledger.run_records import read_run
 from tasks.ledger.session import open_ledger
 from tasks.migration.rollback import MIGRATE
 
 _AT_ONCE = 500
+
+
+class SourceRefused(ExpectationFailed):
+    """More of the source breaks the rules than may; the same source would again, so the run is not gone on with."""
+
+    resumable = False
 
 
 class RejectRecord(BaseModel):

@@ -8,6 +8,8 @@ from typing import Any
 from tasks.migration.declaration import SourceRecord, Table
 from tasks.migration.fields import Id
 
+REST_TARGET = "source_records"
+
 
 class RestRecord(SourceRecord):
     """A record of any shape."""
@@ -20,7 +22,7 @@ class RestRecord(SourceRecord):
 
 def rest_table(name: str) -> Table:
     """Declares a source table that nobody declared."""
-    return Table(name, RestRecord, "source_records", conversions=("kept as it is in source_records",))
+    return Table(name, RestRecord, REST_TARGET, conversions=("kept as it is in source_records",))
 
 
 def as_rest(source: str, table: str, indexes: Sequence[int], records: Sequence[Any]) -> list[dict[str, Any]]:

@@ -108,12 +108,11 @@ class Rollback:
             missing = self._ask(
                 connection,
                 f"SELECT row_id AS id FROM migration_rows AS m WHERE run_id = :run AND target = :target AND "
-                f"before ->> 'source' = (SELECT source FROM {table.name} WHERE {same}) AND NOT EXISTS "
-                f"(SELECT FROM {table.name} WHERE {same} AND migration_run_id = :run)",
+                f"EXISTS (SELECT FROM {table.name} WHERE {same} AND migration_run_id IS DISTINCT FROM :run)",
                 table,
             )
             if missing:
-                yield f"what replaced {_told(table, [row.id for row in missing])} is of another run"
+                yield f"what stands in place of {_told(table, [row.id for row in missing])} is not of the run"
 
     def _referred(self, connection: Connection) -> Iterator[str]:
         """Rows of others that refer to one that would be deleted, told by table."""

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, text
 
 from blocks.sources.records import RecordChunk, Source, SourceTable
 from schemas.canonical import postgres_text
-from schemas.errors import BadInput, ExpectationFailed
-from schemas.migration import Refused
+from schemas.errors import BadInput
+from schemas.migration import NAMED, Refused, RuleOutcome
 from tasks.migration.declaration import Kind, Nested, Table
 from tasks.migration.loading import Extent
 from tasks.migration.progress import Progress
 from tasks.migration.reading import NESTED_BITS, RecordValidator, Reject
 from tasks.migration.refusing import Refusal
+from tasks.migration.rejects import SourceRefused
 from tasks.migration.rest import as_rest, rest_table
 from tasks.migration.staging import Staging
 
@@ -59,6 +60,7 @@ class StagedSource(BaseModel):
     """What came of a source."""
 
     tables: dict[str, StagedTable]
+    unfit: list[RuleOutcome] = []
     refused: list[Refused]
     notes: list[str]
 
@@ -88,7 +90,7 @@ class Stager:
 
         Raises:
             BadInput: the source cannot be read, or has nothing that this kind knows.
-            ExpectationFailed: more was rejected than may be.
+            SourceRefused: more was rejected than may be.
             Stopped: somebody asked to stop.
         """
         found, notes = self._tables()
@@ -106,7 +108,20 @@ class Stager:
         refused = [
             Refused(table=table, field=name, count=count) for (table, name), count in self.refusal.counts.items()
         ]
-        return StagedSource(tables=self._staged, refused=refused, notes=[*notes, *self.source.problems])
+        notes += self.source.problems
+        return StagedSource(tables=self._staged, unfit=self._unfit(connection), refused=refused, notes=notes)
+
+    def _unfit(self, connection: Connection) -> list[RuleOutcome]:
+        """What was rejected so far, by table and rule: how much, the first reason and the first places."""
+        found = connection.execute(text(_UNFIT), {"run": self.run_id}).all()
+        connection.commit()
+        return [
+            RuleOutcome(
+                table=row.source_table, rule=row.rule, policy="reject", count=row.rows, sentence=row.reason,
+                samples=row.places,
+            )
+            for row in found
+        ]  # fmt: skip
 
     def _tables(self) -> tuple[list[tuple[Table, SourceTable]], list[str]]:
         """The source's tables as they are declared, in the order in which they are loaded."""
@@ -200,7 +215,7 @@ class Stager:
         """The rejects are on record.
 
         Raises:
-            ExpectationFailed: there are more than may be.
+            SourceRefused: there are more than may be.
         """
         if not rejects:
             return
@@ -217,12 +232,12 @@ class Stager:
         """No more was rejected than may be.
 
         Raises:
-            ExpectationFailed: more was; the rejects so far are on record.
+            SourceRefused: more was; the rejects so far are on record.
         """
         if self.max_rejects is not None and rejected > self.max_rejects:
             connection.commit()
             counted = "1 record was" if rejected == 1 else f"{rejected:,} records were"
-            raise ExpectationFailed(
+            raise SourceRefused(
                 f"{counted} rejected, more than the {self.max_rejects} that may be; "
                 f"`headrace rejects {self.run_id}` shows each"
             )
@@ -256,6 +271,16 @@ def _extend(staged: StagedTable, indexes: Sequence[int]) -> None:
         staged.read += len(indexes)
 
 
+_UNFIT = f"""
+    SELECT source_table, rule, max(rows) AS rows, min(reason) FILTER (WHERE nth = 1) AS reason,
+        array_agg(place ORDER BY nth) AS places
+    FROM (
+        SELECT id, source_table, rule, reason, place,
+            row_number() OVER same AS nth, count(*) OVER (PARTITION BY source_table, rule) AS rows
+        FROM migration_rejects WHERE run_id = :run WINDOW same AS (PARTITION BY source_table, rule ORDER BY id)
+    ) AS numbered
+    WHERE nth <= {NAMED} GROUP BY source_table, rule ORDER BY min(id)
+"""
 _STORE = """
     INSERT INTO migration_rejects (run_id, source_table, place, source_id, record, rule, reason)
     SELECT :run, row ->> 0, row ->> 1, row ->> 2, CAST(row ->> 3 AS jsonb), row ->> 4, row ->> 5

@@ -282,3 +282,20 @@ def test_a_run_goes_on_without_the_file_of_its_mapping(
     resumed = headrace("resume", failed.json["run_id"], "--json", "--bare")
     assert resumed.code == 0, resumed.err
     assert [each["inserted"] for each in resumed.json["tables"]] == [2]
+
+
+@pytest.mark.parametrize("written", ["csv", "jsonl"])
+def test_a_field_of_the_mapping_that_no_record_has_is_told(
+    headrace: Run, look: Look, tmp_path: Path, written: str
+) -> None:
+    source, mapping = tmp_path / f"people.{written}", tmp_path / "people.toml"
+    mapping.write_text('target = "users"\nkey = "uid"\n[columns]\nname = "nm"\nemail = "e_mail"\navatar = "face"\n')
+    if written == "csv":
+        source.write_text("uid,nm,email,face\n1,Ada,ada@example.edu,\n")
+    else:  # not every record has every field
+        source.write_text('{"uid": 1, "nm": "Ada", "email": "ada@example.edu"}\n{"uid": 2, "nm": "Bob", "face": "b"}\n')
+    done = headrace("migrate", "table", source, "--mapping", mapping, "--name", "people", "--dry-run", "--bare")
+    assert done.code == 0, done.err
+    told = " ".join(done.out.split())
+    assert "no record has the field e_mail, which the mapping names in columns.email" in told
+    assert told.count("no record has the field") == 1

@@ -81,7 +81,7 @@ def declare(mapping: dict[str, Any]) -> Kind:
 
 def _open(mapping: TableMapping, path: str) -> Source:
     from blocks.sources.opening import open_source
-    from tasks.migration.adapting import only_table
+    from tasks.migration.adapting import AdaptedSource, WatchedTable, only_table
 
     source = open_source(path)
     names = list(source.tables())
@@ -90,7 +90,21 @@ def _open(mapping: TableMapping, path: str) -> Source:
         raise BadInput(
             f"{source.description} has the tables {', '.join(names)}: say in the mapping which `table` it is"
         )
-    return only_table(source, mapping.table, shown_as=mapping.target)
+    only = only_table(source, mapping.table, shown_as=mapping.target)
+    said = list(only.said)
+    watched = WatchedTable(only.shown[mapping.target], _wanted(mapping), said)
+    return AdaptedSource(source, {mapping.target: watched}, said)
+
+
+def _wanted(mapping: TableMapping) -> dict[str, str]:
+    """What is to be said of each field that the mapping names, if no record has it."""
+    uses: dict[str, list[str]] = {field: ["key"] for field in mapping.key}
+    for name, given in mapping.columns.items():
+        if given.from_ is not None:
+            uses.setdefault(given.from_, []).append(f"columns.{name}")
+    return {
+        field: f"no record has the field {field}, which the mapping names in {', '.join(uses[field])}" for field in uses
+    }
 
 
 def _model(mapping: TableMapping, named: dict[str, str]) -> type[SqlRecord]:

@@ -61,6 +61,10 @@ class Settings(RunPodSettings):
     """What the embedding model is asked for; its own number when not set."""
     embedding_template: TemplateName = "heading-1"
     """How a chunk becomes the text that is embedded: with title and headings, or `text-1`, by itself."""
+    chunk_tokens: int = Field(200, ge=16)
+    """Tokens of a chunk at most, as the embedded model counts them; another number is a new generation."""
+    chunk_overlap: int = Field(24, ge=0)
+    """Tokens that a chunk repeats of the one before it, at most."""
     embedding_batch_items: int = Field(100, ge=1, le=2048)
     """Texts and, as bounded, tokens of one request for embeddings at most; a provider that refuses gets less."""
     embedding_batch_tokens: int = Field(100_000, ge=1)

@@ -21,6 +21,8 @@ from tasks.embedding.progress import Progress
 from tasks.ledger.runs import Run, hold_run_here
 
 T = TypeVar("T")
+REFRESH = "refresh-embeddings"
+"""The flow's name, as runs have it."""
 
 
 class RefreshRequest(BaseModel):

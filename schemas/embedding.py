@@ -44,6 +44,7 @@ class GenerationRecord(BaseModel):
         vectors: distinct texts that have a vector.
         missing: distinct texts that have none yet, those set aside not counted.
         failed: distinct texts that were set aside.
+        uncut: materials that are new, or were never looked at.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,6 +65,7 @@ class GenerationRecord(BaseModel):
     vectors: int = 0
     missing: int = 0
     failed: int = 0
+    uncut: int = 0
 
     @property
     def asked_dimensions(self) -> int | None:
@@ -76,7 +78,7 @@ class Agreement(BaseModel):
 
     Attributes:
         sample: how many texts were asked with.
-        recall: share of the exact 10 nearest that the index found; None without an index or other texts.
+        recall: share of the 10 nearest that the index found, or others as near; None without an index or other texts.
         overlap: share of the active generation's 10 nearest that are this one's too; None where there is none.
     """
 

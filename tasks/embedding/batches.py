@@ -60,6 +60,7 @@ class Batcher(Generic[A]):
         ask: one request; the answer goes to `store` as it is.
         store: the answer to a batch is durable afterwards.
         set_aside: the text is on record as one that cannot be embedded.
+        trusted: such requests were answered before, so that a few refusals are their texts' fault.
         answered: requests that were answered so far.
     """
 
@@ -67,6 +68,7 @@ class Batcher(Generic[A]):
     store: Callable[[Sequence[Text], A], Awaitable[None]]
     set_aside: Callable[[Text, HeadraceError], Awaitable[None]]
     limits: BatchLimits
+    trusted: bool = False
     answered: int = 0
     _doubtful: list[tuple[Text, HeadraceError]] = field(default_factory=list)
 
@@ -104,7 +106,7 @@ class Batcher(Generic[A]):
                 await waiting.put(None)
         if failures:
             raise failures[0]
-        await self._judge_doubtful(0)
+        await self._judge_doubtful(MOST_DOUBTFUL if self.trusted else 0, at_end=True)
 
     async def _embed(self, batch: Sequence[Text]) -> bool:
         """The batch is stored or set aside; True when one request did it."""
@@ -132,11 +134,9 @@ class Batcher(Generic[A]):
         await self._judge_doubtful(MOST_DOUBTFUL)
         return False
 
-    async def _judge_doubtful(self, most: int) -> None:
-        """Texts that were refused are set aside if any other was answered; none was after `most`: it is the request."""
-        if not self.answered:
-            if len(self._doubtful) > most:
-                raise self._doubtful[0][1]
-            return
-        while self._doubtful:
+    async def _judge_doubtful(self, most: int, *, at_end: bool = False) -> None:
+        """Refused texts are set aside once another was answered; more than `most` before that: it is the request."""
+        if not self.answered and len(self._doubtful) > most:
+            raise self._doubtful[0][1]
+        while self._doubtful and (self.answered or at_end):
             await self.set_aside(*self._doubtful.pop(0))

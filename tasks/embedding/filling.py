@@ -128,10 +128,9 @@ class Filling:
         async def set_aside(each: Text, error: HeadraceError) -> None:
             await self._set_aside(generation, each, str(error), error.code)
 
-        batcher = Batcher(
-            self._ask, store, set_aside, BatchLimits(settings.embedding_batch_items, settings.embedding_batch_tokens)
-        )
-        await batcher.embed_all(self._batches(record, batcher.limits), settings.embedding_parallel)
+        limits = BatchLimits(settings.embedding_batch_items, settings.embedding_batch_tokens)
+        batcher = Batcher(self._ask, store, set_aside, limits, trusted=record.vectors > 0)
+        await batcher.embed_all(self._batches(record, limits), settings.embedding_parallel)
 
     async def _batches(self, generation: GenerationRecord, limits: BatchLimits) -> AsyncIterator[Sequence[Text]]:
         """First what is paid for, as it was asked; then everything else, page by page."""

@@ -49,7 +49,9 @@ _WITH_COUNTS = """
             AND NOT EXISTS (SELECT FROM material_embeddings AS v WHERE v.generation_id = g.id
                             AND v.content_hash = c.content_hash)
             AND NOT EXISTS (SELECT FROM embedding_failures AS f WHERE f.generation_id = g.id
-                            AND f.content_hash = c.content_hash)) AS missing
+                            AND f.content_hash = c.content_hash)) AS missing,
+           (SELECT count(*) FROM course_materials AS m WHERE NOT EXISTS (SELECT FROM embedded_materials AS k
+            WHERE k.chunker = g.chunker AND k.material_id = m.id)) AS uncut
     FROM embedding_generations AS g WHERE {} ORDER BY g.id
 """
 
@@ -145,10 +147,19 @@ def activate(connection: Connection, generation: int) -> None:
     )
 
 
+def lacks(generation: GenerationRecord) -> str | None:
+    """What the generation does not have of the materials; None where it is complete."""
+    if generation.missing:
+        return f"generation {generation.id} is not complete: {generation.missing:,} texts have no vector yet"
+    if generation.uncut:
+        return f"generation {generation.id} is not complete: {generation.uncut:,} materials were not looked at yet"
+    return None
+
+
 def doubts(generation: GenerationRecord, least_recall: float) -> str | None:
     """Why search had better not read the generation; None where there is no reason."""
-    if generation.status == "building" or generation.missing:
-        return f"generation {generation.id} is not complete: {generation.missing:,} texts have no vector yet"
+    if reason := lacks(generation):
+        return reason
     if generation.failed > (1 - least_recall) * (generation.vectors + generation.failed):
         return f"{generation.failed:,} texts of generation {generation.id} could not be embedded"
     if generation.recall is not None and generation.recall < least_recall:

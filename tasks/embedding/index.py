@@ -10,6 +10,8 @@ from sqlalchemy.exc import ProgrammingError
 from schemas.embedding import Agreement, GenerationRecord
 
 NEAREST = 10
+ROUNDING = 1e-6
+"""Two sums of the same numbers may differ by so much."""
 SAMPLE = 50
 """Stored texts that are asked with."""
 EF_SEARCH = 100
@@ -84,19 +86,39 @@ def compare(connection: Connection, generation: GenerationRecord, active: Genera
     exact = _nearest(connection, generation, _EXACT)
     found = _nearest(connection, generation, _BY_INDEX) if generation.index_built else None
     before = _nearest(connection, active, _EXACT, of=list(exact)) if active else {}
+    same = [len(set(near) & set(exact[each])) / len(near) for each, near in before.items() if near]
     return Agreement(
         sample=len(exact),
-        recall=None if found is None else _share(exact, found),
-        overlap=_share(before, {each: exact[each] for each in before}),
+        recall=None if found is None else recall_of(list(exact.values()), [found[each] for each in exact]),
+        overlap=_mean(same),
     )
+
+
+Neighbours = dict[str, float]
+"""The texts nearest to one, by hash, with their distances, nearest first."""
+
+
+def recall_of(exact: Sequence[Neighbours], found: Sequence[Neighbours]) -> float | None:
+    """Mean share of as many as are wanted that are no farther than the farthest wanted; None where nothing is wanted.
+
+    By distance, so that of texts equally far one is as good as the other (Aumüller, Bernhardsson and Faithfull,
+    "ANN-Benchmarks", 2020, section 2.2).
+    """
+    shares = []
+    for wanted, near in zip(exact, found, strict=True):
+        if wanted:
+            farthest = max(wanted.values()) + ROUNDING
+            shares.append(min(1.0, sum(distance <= farthest for distance in near.values()) / len(wanted)))
+    return _mean(shares)
 
 
 def _nearest(
     connection: Connection, generation: GenerationRecord, planner: dict[str, str], of: Sequence[str] | None = None
-) -> dict[str, list[str]]:
+) -> dict[str, Neighbours]:
     """For each text of the sample, or of `of`, the texts nearest to it."""
     settings = {"hnsw.ef_search": str(EF_SEARCH), "jit": "off", **planner}
     named = "" if of is None else "AND content_hash = ANY(CAST(:of AS text[]))"
+    distance = f"{typed(generation.dimensions, 'v.embedding')} <=> {typed(generation.dimensions, 's.embedding')}"
     with connection.begin_nested() as transaction:
         for name, value in settings.items():
             connection.execute(text(f"SET LOCAL {name} = {value}"))
@@ -104,17 +126,22 @@ def _nearest(
             text(
                 f"WITH sample AS MATERIALIZED (SELECT content_hash, embedding FROM material_embeddings "
                 f"WHERE generation_id = :id {named} ORDER BY content_hash LIMIT {SAMPLE}) "
-                f"SELECT s.content_hash, ARRAY(SELECT v.content_hash FROM material_embeddings AS v "
-                f"WHERE v.generation_id = {generation.id} ORDER BY {typed(generation.dimensions, 'v.embedding')} <=> "
-                f"{typed(generation.dimensions, 's.embedding')} LIMIT {NEAREST + 1}) AS near FROM sample AS s"
+                f"SELECT s.content_hash, near.hashes, near.distances FROM sample AS s CROSS JOIN LATERAL ("
+                f"SELECT array_agg(content_hash ORDER BY distance) AS hashes, "
+                f"array_agg(distance ORDER BY distance) AS distances FROM ("
+                f"SELECT v.content_hash, {distance} AS distance FROM material_embeddings AS v "
+                f"WHERE v.generation_id = {generation.id} ORDER BY {distance} LIMIT {NEAREST + 1}) AS nearest) AS near"
             ),
             {"id": generation.id, "of": list(of or ())},
         ).all()
         transaction.rollback()  # and with it the settings
-    return {row.content_hash: [each for each in row.near if each != row.content_hash][:NEAREST] for row in rows}
+    return {row.content_hash: _others(row.content_hash, row.hashes, row.distances) for row in rows}
 
 
-def _share(wanted: dict[str, list[str]], found: dict[str, list[str]]) -> float | None:
-    """Mean share of what is wanted that was found; None where nothing is wanted."""
-    shares = [len(set(near) & set(found[each])) / len(near) for each, near in wanted.items() if near]
+def _others(asked: str, hashes: Sequence[str], distances: Sequence[float]) -> Neighbours:
+    found = {each: distance for each, distance in zip(hashes, distances, strict=True) if each != asked}
+    return dict(list(found.items())[:NEAREST])
+
+
+def _mean(shares: Sequence[float]) -> float | None:
     return sum(shares) / len(shares) if shares else None

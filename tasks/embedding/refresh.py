@@ -27,6 +27,7 @@ from tasks.embedding.generations import (
     active_generation,
     doubts,
     hold_embeddings,
+    lacks,
     note_complete,
     note_recall,
     read_generation,
@@ -188,10 +189,13 @@ class _Refresh:
 
     async def _finish(self, attempt: UUID, generation: int) -> Finished:
         work = self.work
-        record = await work.in_thread(lambda connection: read_generation(connection, generation))
-        if record.missing:
+        record, active = await work.in_thread(
+            lambda connection: (read_generation(connection, generation), active_generation(connection))
+        )
+        reason = lacks(record)
+        if reason and active is not None:
             mend = "without --course" if work.request.courses else "again"
-            return Finished(remarks=(f"{doubts(record, 0)}; refresh {mend} to complete it",))
+            return Finished(remarks=(f"{reason}; refresh {mend} to complete it",))
         remarks: list[str] = []
         if not record.index_built and record.vectors:
             work.progress.begin("building the index")
@@ -200,22 +204,26 @@ class _Refresh:
         if record.status == "active":
             return Finished(remarks=tuple(remarks))
         work.progress.begin("comparing on a sample")
-        agreement, refusal = await work.in_thread(lambda connection: self._judge(connection, generation))
-        if refusal is not None:
-            return Finished(agreement=agreement, remarks=(*remarks, refusal))
+        agreement, doubt = await work.in_thread(lambda connection: self._judge(connection, generation, active))
+        if doubt is not None and active is not None:
+            hint = f"{doubt}: search stays as it is (`headrace embeddings switch {generation} --force`)"
+            return Finished(agreement=agreement, remarks=(*remarks, hint))
+        if doubt is not None:
+            remarks.append(f"{doubt}; search reads it all the same, as there is no other")
         await work.in_thread(lambda connection: activate(connection, generation))
         return Finished(agreement=agreement, activated=True, remarks=tuple(remarks))
 
-    def _judge(self, connection: Connection, generation: int) -> tuple[Agreement, str | None]:
-        """How the generation compares, and why search is not switched to it."""
+    def _judge(
+        self, connection: Connection, generation: int, active: GenerationRecord | None
+    ) -> tuple[Agreement, str | None]:
+        """How the generation compares, and why search had better not be switched to it."""
         connection.execute(text("ANALYZE material_embeddings"))
-        agreement = compare(connection, read_generation(connection, generation), active_generation(connection))
-        note_complete(connection, generation)
+        record = read_generation(connection, generation)
+        agreement = compare(connection, record, active)
+        if lacks(record) is None:
+            note_complete(connection, generation)
         note_recall(connection, generation, agreement.recall)
-        reason = doubts(read_generation(connection, generation), self.work.settings.embedding_recall)
-        if reason is None:
-            return agreement, None
-        return agreement, f"{reason}: search stays as it is (`headrace embeddings switch {generation} --force`)"
+        return agreement, doubts(read_generation(connection, generation), self.work.settings.embedding_recall)
 
     def _bill(self, connection: Connection) -> tuple[int, int, Decimal | None]:
         """Calls, tokens and dollars of all attempts; a cost that is not known makes the sum unknown."""

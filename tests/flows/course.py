@@ -20,8 +20,10 @@ HEADINGS = 3
 
 def lecture(name: str, sections: int = HEADINGS) -> str:
     """Markdown of so many sections, each long enough to be a chunk by itself."""
-    told = (f"# {name} {number}\n\n" + " ".join(f"{name}{number}word{each}" for each in range(24)) for number in range(sections))
-    return "\n\n".join(told)
+    return "\n\n".join(
+        f"# {name} {number}\n\n" + " ".join(f"{name}{number}word{each}" for each in range(24))
+        for number in range(sections)
+    )
 
 
 def material(identity: str, content: str, *, title: str = "", course: str = "C1", week: int = 1) -> dict[str, Any]:

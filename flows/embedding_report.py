@@ -41,7 +41,7 @@ def remarks(report: RefreshReport) -> list[str]:
     """What is to be known beside the counts, as sentences."""
     told = [_embedded(report)]
     if report.failed_count:
-        told.append(f"{report.failed_count:,} texts were set aside; --retry-failed tries them again")
+        told.append(f"set aside: {_counted(report.failed_count, 'text')}; --retry-failed tries again")
         told += [f"{each.content_hash[:12]}: {each.reason}" for each in report.failed]
     if (agreement := report.agreement) is not None:
         told += _agreement(report, agreement.sample, agreement.recall, agreement.overlap)
@@ -50,10 +50,13 @@ def remarks(report: RefreshReport) -> list[str]:
     return [*told, *report.remarks]
 
 
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def _embedded(report: RefreshReport) -> str:
-    calls = f"{report.calls:,} call{'' if report.calls == 1 else 's'}"
-    spent = f"{calls}, {report.tokens:,} tokens, {money(report.cost_usd)}"
-    return f"{report.embedded:,} texts embedded with {report.model} in {report.seconds:.1f} s: {spent}"
+    spent = f"{_counted(report.calls, 'call')}, {report.tokens:,} tokens, {money(report.cost_usd)}"
+    return f"{_counted(report.embedded, 'text')} embedded with {report.model} in {report.seconds:.1f} s: {spent}"
 
 
 def _agreement(report: RefreshReport, sample: int, recall: float | None, overlap: float | None) -> list[str]:
@@ -101,8 +104,8 @@ def show_estimate(estimate: EmbeddingEstimate, *, as_json: bool) -> int:
         write_json(estimate)
         return 0
     console().print(
-        f"{estimate.chunks:,} chunks of {estimate.tokens:,} tokens to embed with {estimate.model}: about "
-        f"{money(estimate.cost_usd)} ({estimate.materials:,} materials are new or changed)",
+        f"{_counted(estimate.chunks, 'chunk')} of {estimate.tokens:,} tokens to embed with {estimate.model}: about "
+        f"{money(estimate.cost_usd)} ({_counted(estimate.materials, 'material')} new or changed)",
         markup=False,
         soft_wrap=True,
     )

@@ -19,11 +19,16 @@ MOST_DOUBTFUL = 8
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is embedded, by its hash; `tokens` is a bound."""
+    """What is embedded, by its hash; `tokens` is a bound.
+
+    Attributes:
+        wanted: False for what is asked only because it was asked along with others before.
+    """
 
     content_hash: str
     content: str
     tokens: int
+    wanted: bool = True
 
 
 @dataclass

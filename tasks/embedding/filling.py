@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -163,7 +164,7 @@ class Filling:
             )
             alike = [texts for texts, answer_key in found if key(texts) == answer_key]
             wanted = still_lacking(connection, lacking, [each.content_hash for texts in alike for each in texts])
-            return [texts for texts in alike if any(each.content_hash in wanted for each in texts)]
+            return [batch for texts in alike if (batch := _marked(texts, wanted))]
 
         return await self.work.in_thread(look)
 
@@ -175,15 +176,21 @@ class Filling:
                 f"{self.work.request.model} gives vectors of {found} dimensions where generation {generation.id} has "
                 f"{generation.dimensions}: the model behind the name has changed"
             )
-        lacking = self._lacking(generation.id)
 
         def commit(connection: Connection) -> tuple[int, list[Text]]:
-            vectors = dict(zip(texts, as_stored(answer.vectors), strict=True))
-            wanted = still_lacking(connection, lacking, [each.content_hash for each in texts])
-            kept = {each: vectors[each] for each in texts if each.content_hash in wanted}
-            good = {each: vector for each, vector in kept.items() if vector is not None}
-            store_vectors(connection, generation.id, list(good), list(good.values()), answer.request_id)
-            return len(good), [each for each in kept if kept[each] is None]
+            vectors = [
+                (each, vector) for each, vector in zip(texts, as_stored(answer.vectors), strict=True) if each.wanted
+            ]
+            good = [(each, vector) for each, vector in vectors if vector is not None]
+            store_vectors(
+                connection,
+                generation.id,
+                [each for each, _ in good],
+                [vector for _, vector in good],
+                answer.request_id,
+                replayed=answer.replayed,
+            )
+            return len(good), [each for each, vector in vectors if vector is None]
 
         stored, bad = await self.work.in_thread(commit)
         self._embedded += stored
@@ -194,7 +201,18 @@ class Filling:
             )
 
     async def _set_aside(self, generation: int, each: Text, reason: str, error_class: str) -> None:
+        if not each.wanted:
+            return
         failure = SetAside(content_hash=each.content_hash, reason=reason, error_class=error_class)
         await self.work.in_thread(lambda connection: store_failure(connection, generation, failure))
         self._failures.append(failure)
         self.work.progress.add(1)
+
+
+def _marked(texts: Sequence[Text], wanted: set[str]) -> tuple[Text, ...]:
+    """`texts`, those of `wanted` to be stored, which are taken out of it; none where there is none."""
+    marked = []
+    for each in texts:
+        marked.append(replace(each, wanted=each.content_hash in wanted))
+        wanted.discard(each.content_hash)
+    return tuple(marked) if any(each.wanted for each in marked) else ()

@@ -161,7 +161,8 @@ def doubts(generation: GenerationRecord, least_recall: float) -> str | None:
     if reason := lacks(generation):
         return reason
     if generation.failed > (1 - least_recall) * (generation.vectors + generation.failed):
-        return f"{generation.failed:,} texts of generation {generation.id} could not be embedded"
+        plural = "" if generation.failed == 1 else "s"
+        return f"{generation.failed:,} text{plural} of generation {generation.id} could not be embedded"
     if generation.recall is not None and generation.recall < least_recall:
         return (
             f"the index of generation {generation.id} finds {generation.recall:.0%} of what is nearest on the sample, "

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, text
 
 from blocks.database import create_database
 from schemas.embedding import Agreement, Changes, GenerationRecord, RefreshReport
-from tasks.embedding.filling import Embedded, Filling
+from tasks.embedding.filling import Filling
 from tasks.embedding.generations import (
     activate,
     active_generation,
@@ -95,7 +95,7 @@ async def refresh_embeddings(
     wanted = request.completed(settings)
     chunks = ChunkSet(chunker, TEMPLATES[settings.embedding_template])
     model = await run.ledger.providers.describe(wanted.model)
-    engine = create_database(run.ledger.engine.url)
+    engine = create_database(run.ledger.engine.url, pool_size=settings.embedding_parallel + 2)
     work = Work(run, engine, wanted, chunks, model, progress or Progress())
     try:
         with hold_embeddings(engine):
@@ -118,13 +118,16 @@ class _Refresh:
         work = self.work
         chunked = await step("chunk", version="1")(self._chunk)(attempt)
         embedded = await step("embed", version="1")(Filling(work).embed)(attempt)
-        finished, generation = await self._finished(attempt, embedded)
+        finished, dimensions, active = Finished(), None, False
+        if embedded.generation is not None:
+            finished = await step("switch", version="1")(self._finish)(attempt, embedded.generation)
+            dimensions, active = await work.in_thread(lambda connection: _state(connection, embedded.generation))
         calls, tokens, cost = await work.in_thread(self._bill)
         return RefreshReport(
             run_id=work.run.id,
             generation=embedded.generation,
             model=work.request.model,
-            dimensions=generation.dimensions if generation else None,
+            dimensions=dimensions,
             chunker=work.chunks.name,
             template=work.chunks.template.name,
             materials=chunked.materials,
@@ -138,7 +141,7 @@ class _Refresh:
             cost_usd=cost,
             agreement=finished.agreement,
             activated=finished.activated,
-            active=generation is not None and generation.status == "active",
+            active=active,
             remarks=finished.remarks,
         )
 
@@ -180,18 +183,14 @@ class _Refresh:
 
         return await self.work.in_thread(cut)
 
-    async def _finished(self, attempt: UUID, embedded: Embedded) -> tuple[Finished, GenerationRecord | None]:
-        if embedded.generation is None:
-            return Finished(), None
-        number = embedded.generation
-        finished = await step("switch", version="1")(self._finish)(attempt, number)
-        return finished, await self.work.in_thread(lambda connection: read_generation(connection, number))
-
     async def _finish(self, attempt: UUID, generation: int) -> Finished:
         work = self.work
-        record, active = await work.in_thread(
-            lambda connection: (read_generation(connection, generation), active_generation(connection))
-        )
+
+        def look(connection: Connection) -> tuple[GenerationRecord, GenerationRecord | None]:
+            found = read_generation(connection, generation)
+            return found, found if found.status == "active" else active_generation(connection)
+
+        record, active = await work.in_thread(look)
         reason = lacks(record)
         if reason and active is not None:
             mend = "without --course" if work.request.courses else "again"
@@ -229,6 +228,13 @@ class _Refresh:
         """Calls, tokens and dollars of all attempts; a cost that is not known makes the sum unknown."""
         row = connection.execute(_BILL, {"run": self.work.run.id}).one()
         return row.calls, row.tokens, None if row.unknown else row.usd
+
+
+def _state(connection: Connection, generation: int | None) -> tuple[int, bool]:
+    """How many dimensions it has, and whether search reads it."""
+    query = "SELECT dimensions, status = 'active' AS active FROM embedding_generations WHERE id = :id"
+    row = connection.execute(text(query), {"id": generation}).one()
+    return row.dimensions, row.active
 
 
 _BILL = text("""

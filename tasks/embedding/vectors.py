@@ -136,10 +136,16 @@ _PAYER = text("SELECT coalesce(replayed_from, id) FROM llm_requests WHERE id = :
 
 
 def store_vectors(
-    connection: Connection, generation: int, texts: Sequence[Text], vectors: Sequence[bytes], request: UUID
+    connection: Connection,
+    generation: int,
+    texts: Sequence[Text],
+    vectors: Sequence[bytes],
+    request: UUID,
+    *,
+    replayed: bool,
 ) -> None:
-    """The texts have their vectors in the generation, and are no failures."""
-    payer = connection.execute(_PAYER, {"request": request}).scalar() or request
+    """The texts have their vectors in the generation; `request` is the call, which may have replayed another."""
+    payer = (replayed and connection.execute(_PAYER, {"request": request}).scalar()) or request
     rows = ((generation, each.content_hash, vector, payer) for each, vector in zip(texts, vectors, strict=True))
     columns = ("generation_id", "content_hash", "embedding", "request_id")
     copy_rows(connection, "material_embeddings", columns, ("int4", "text", "bytea", "uuid"), rows)

@@ -174,7 +174,7 @@ async def test_a_text_that_cannot_be_embedded_is_set_aside_with_its_reason(
         (failure,) = look("SELECT * FROM embedding_failures")
         assert "context window" in failure["reason"]
         assert report.activated  # there is no other
-        assert "1 texts of generation 1 could not be embedded" in report.remarks[0]
+        assert "1 text of generation 1 could not be embedded" in report.remarks[0]
         count = len(provider.log)
         assert (await refresh()).calls == len(provider.log) - count == 0
         again = await refresh(retry_failed=True)
@@ -195,10 +195,10 @@ async def test_what_was_paid_for_and_not_stored_is_not_asked_for_again(
     add_materials(database, lectures(12))
     store, calls = filling.store_vectors, iter(range(100))
 
-    def break_off(*arguments: Any) -> None:
+    def break_off(*arguments: Any, **more: Any) -> None:
         if next(calls) >= 3:
             raise DatabaseUnavailable("gone")
-        store(*arguments)
+        store(*arguments, **more)
 
     monkeypatch.setattr(filling, "store_vectors", break_off)
     with pytest.raises(DatabaseUnavailable):
@@ -380,7 +380,7 @@ def test_an_estimate_says_what_would_be_embedded_and_spends_nothing(
     change(database, "UPDATE course_materials SET title = 'other' WHERE id = 'm001'")
     again = headrace("embed", "--estimate")
     assert f"{HEADINGS} chunks of" in again.out
-    assert "1 materials are new or changed" in again.out
+    assert "1 material new or changed" in again.out
 
 
 def test_a_refresh_that_meets_its_budget_keeps_what_it_has_and_is_resumed(

@@ -81,9 +81,9 @@ def create_async_database(url: URL, *, pool_size: int = 8) -> AsyncEngine:
     return engine
 
 
-def create_database(url: URL) -> Engine:
-    """A synchronous engine, for migrations and checks."""
-    return create_engine(url, hide_parameters=True, connect_args=CONNECT_ARGUMENTS)
+def create_database(url: URL, *, pool_size: int = 5) -> Engine:
+    """A synchronous engine, for migrations, checks and threads; it keeps `pool_size` connections open."""
+    return create_engine(url, hide_parameters=True, connect_args=CONNECT_ARGUMENTS, pool_size=pool_size)
 
 
 CONNECT_ARGUMENTS = {

@@ -17,9 +17,11 @@ MIGRATION_LOCK = 0x48454144  # "HEAD"
 
 
 def is_ours(item: Any, name: str | None, kind: str, _: bool, __: Any) -> bool:
-    """False for the monthly partitions, which are made at run time, and for the keys that point at them."""
+    """False for what is made at run time: monthly partitions, the keys that point at them, indexes of generations."""
     if kind == "table":
         return not (name or "").startswith("llm_requests_")
+    if kind == "index":
+        return not (name or "").startswith("headrace_hnsw_")
     if kind == "foreign_key_constraint":
         return not any(key.target_fullname.startswith("llm_requests_") for key in item.elements)
     return True

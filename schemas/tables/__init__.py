@@ -30,6 +30,7 @@ from schemas.tables.ledger import (
     Worker,
 )
 from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationRow, SourceRecord
+from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, EmbeddingGeneration, MaterialEmbedding
 from schemas.tables.search import WebSearchCache
 
 __all__ = [
@@ -45,14 +46,19 @@ __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetUsage",
+    "Chunk",
     "Citation",
     "Course",
     "CourseMaterial",
+    "EmbeddedMaterial",
+    "EmbeddingFailure",
+    "EmbeddingGeneration",
     "Enrollment",
     "Experiment",
     "Feedback",
     "LlmBody",
     "LlmRequest",
+    "MaterialEmbedding",
     "MigrationChunk",
     "MigrationReject",
     "MigrationRow",

@@ -86,11 +86,24 @@ class WordScores:
 
 def pack(documents: Iterable[tuple[int, int, Mapping[str, int]]]) -> dict[str, bytes]:
     """The postings of each term, of documents given as number, length and the terms with their frequencies."""
-    rows: dict[str, list[tuple[int, int, int]]] = {}
+    places: dict[str, int] = {}
+    of_terms: list[int] = []
+    frequencies: list[int] = []
+    known: list[tuple[int, int, int]] = []
     for number, length, terms in documents:
-        for term, frequency in terms.items():
-            rows.setdefault(term, []).append((number, min(frequency, MOST_FREQUENT), length))
-    return {term: np.array(found, dtype=POSTING).tobytes() for term, found in rows.items()}
+        of_terms += [places.setdefault(term, len(places)) for term in terms]
+        frequencies += terms.values()
+        known.append((number, length, len(terms)))
+    if not of_terms:
+        return {}
+    numbers, lengths, counts = np.array(known, dtype=np.int64).T
+    rows = np.empty(len(of_terms), dtype=POSTING)
+    rows["number"], rows["length"] = np.repeat(numbers, counts), np.repeat(lengths, counts)
+    rows["frequency"] = np.minimum(frequencies, MOST_FREQUENT)
+    by_term = np.array(of_terms)
+    rows = rows[np.argsort(by_term, kind="stable")]
+    ends = np.cumsum(np.bincount(by_term)).tolist()
+    return {term: rows[start:end].tobytes() for term, start, end in zip(places, [0, *ends], ends, strict=False)}
 
 
 def unpack(postings: bytes) -> NDArray[np.void]:

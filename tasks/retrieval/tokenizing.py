@@ -66,11 +66,23 @@ def document_terms(text: str) -> Counter[str]:
 
 
 def chunk_terms(title: str, headings: Sequence[str], content: str) -> Counter[str]:
-    """The terms of a chunk: its own, and those of its title and of the headings that it stands under."""
-    terms = document_terms(content)
-    for term, times in document_terms("\n".join(dict.fromkeys([title, *headings]))).items():
+    """The terms of a chunk: its own, and those of its title and of the headings that it stands under.
+
+    Where the text itself begins with one of them, as after a Markdown heading, that is not counted again.
+    """
+    above = [heading for heading in dict.fromkeys([title, *headings]) if heading.strip()]
+    terms = document_terms(_without_headings(content, above))
+    for term, times in document_terms("\n".join(above)).items():
         terms[term] += HEADING_WEIGHT * times
     return terms
+
+
+def _without_headings(content: str, headings: Sequence[str]) -> str:
+    for heading in headings:
+        start = content.lstrip("#=* \t\r\n")
+        if start[: len(heading)].casefold() == heading.casefold():
+            content = start[len(heading) :]
+    return content
 
 
 def query_terms(text: str) -> Counter[str]:

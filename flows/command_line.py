@@ -25,6 +25,7 @@ from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
+from flows.search_commands import search
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ app.command(rerank)
 app.command(estimate)
 app.command(migrate)
 app.command(rollback)
+app.command(search)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

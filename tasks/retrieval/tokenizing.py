@@ -49,6 +49,7 @@ _UNSPACED = re.compile(
     r"\U00020000-\U0003134f]+"
 )
 """Thai, Lao, Burmese, Khmer, kana, Han and Hangul: scripts whose words are not, or not reliably, set apart."""
+_JOINTS = re.compile(r"['’.{}^]|::|->")
 _CLITIC = re.compile(r"(?:n['’]t|['’](?:s|d|m|ll|re|ve|t))$", re.IGNORECASE)
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -127,10 +128,13 @@ def _of_joined(token: str) -> list[str]:
     """The words of an identifier or formula, and it as a whole where its words alone would not find it."""
     parts = [part for run in _PARTS.findall(token) for part in _CAMEL.split(run)]
     terms = [term for part in parts for term in _plain(_folded(part))]
+    names = [_folded(name).strip("_") for name in _JOINTS.split(token)]
     whole = _folded(token).replace("{", "").replace("}", "").strip("_")
-    if len(whole) > 1 and (len(parts) > 1 or not parts or whole != _folded(parts[0])):
-        terms.append(whole[:LONGEST_TERM])
-    return [term for term in terms if term]
+    plain = {_folded(part) for part in parts}
+    wholes = dict.fromkeys(name[:LONGEST_TERM] for name in [*names, whole] if len(name) > 1 and name not in plain)
+    if len(parts) > 1 and whole in plain:
+        wholes[whole[:LONGEST_TERM]] = None
+    return [term for term in [*terms, *wholes] if term]
 
 
 def _of_mixed(token: str) -> list[str]:

@@ -38,11 +38,15 @@ _POSTINGS = """
     WHERE term = ANY(CAST(:terms AS text[])) AND segment_id IN (SELECT id FROM segments)
     GROUP BY term
 """
+# Material by material, so that only the index is read, and only of the materials that are wanted.
 _WANTED = f"""
     UNION ALL
-    SELECT '', string_agg(int4send(term_documents.number), ''::bytea), NULL, NULL
-    FROM course_materials JOIN term_documents ON term_documents.material_id = course_materials.id
-    WHERE term_documents.chunker = :chunker AND {WANTED_MATERIALS}
+    SELECT '', string_agg(of_material.numbers, ''::bytea), NULL, NULL
+    FROM course_materials CROSS JOIN LATERAL (
+        SELECT string_agg(int4send(number), ''::bytea) AS numbers FROM term_documents
+        WHERE term_documents.material_id = course_materials.id AND term_documents.chunker = :chunker
+    ) AS of_material
+    WHERE {WANTED_MATERIALS}
 """
 WORDS = text(_POSTINGS)
 WORDS_AMONG = text(_POSTINGS + _WANTED)

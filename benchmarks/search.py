@@ -3,8 +3,8 @@
     python -m benchmarks.search [--passages 100000] [--queries 200] [--filtered 0.1] [--json]
 
 The passages are made up: words by the law of Zipf and Mandelbrot around a topic, vectors around the centre of the same
-topic, twelve passages to a material, materials spread over courses. A query is made like a passage, of a few words. What
-is timed is what `headrace search` does in the database; embedding the query is a call of a model and is not in it.
+topic, twelve passages to a material, materials spread over courses. A query is made like a passage, of a few words.
+What is timed is what `headrace search` does in the database; embedding the query is a call of a model and is not in it.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from cyclopts import App, CycloptsError, Parameter
 from flows.command_options import AtLeastOne, Bare, Fresh, Json
 from flows.cost_commands import budget, costs
 from flows.database_commands import database
+from flows.embedding_commands import embed, embeddings, go_on_with_refresh
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
@@ -60,6 +61,8 @@ app.command(estimate)
 app.command(migrate)
 app.command(rollback)
 app.command(search)
+app.command(embed)
+app.command(embeddings)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
@@ -206,6 +209,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
         return go_on_with_migration(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "rollback-migration":
         return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
+    if record.flow == "refresh-embeddings":
+        return go_on_with_refresh(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     if "source" not in record.parameters:

@@ -1,4 +1,4 @@
-"""Progress of a migration: a line on a terminal, an artifact in a Prefect flow run."""
+"""Progress of a migration or a refresh: a line on a terminal, an artifact in a Prefect flow run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,36 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from flows.running import prefect_flow_run_id
 
-if TYPE_CHECKING:
-    from tasks.migration.progress import Progress
-
 log = logging.getLogger("headrace")
 SECONDS = 1.0
+
+
+class Moment(Protocol):
+    """How far it is; its text is for people."""
+
+    @property
+    def percent(self) -> float | None:
+        """Of what goes on now."""
+        ...
+
+
+class Progress(Protocol):
+    """What is watched."""
+
+    def now(self) -> Moment:
+        """How far it is."""
+        ...
 
 
 @asynccontextmanager
 async def showing(progress: Progress) -> AsyncIterator[None]:
     """Inside, whoever watches sees how far it is, once a second."""
     shown = _Shown()
-    watching = asyncio.create_task(_watch(progress, shown), name="migration-progress")
+    watching = asyncio.create_task(_watch(progress, shown), name="progress")
     ended = "ended before it was done"
     try:
         yield
@@ -67,5 +81,5 @@ async def _publish(artifact: object, percent: float, description: str) -> object
             return await acreate_progress_artifact(progress=percent, description=description)
         await aupdate_progress_artifact(artifact, progress=percent, description=description)  # type: ignore[arg-type]
     except Exception as error:  # of Prefect's client, of its HTTP or of the server
-        log.warning("the progress of the migration is no artifact: %s", type(error).__name__)
+        log.warning("the progress is no artifact: %s", type(error).__name__)
     return artifact

@@ -15,6 +15,7 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from schemas.embedding import TemplateName
 from schemas.runpod_settings import RunPodSettings
 
 LOCAL_CHAT_MODEL = "local/chat"
@@ -56,6 +57,21 @@ class Settings(RunPodSettings):
     review_model: str | None = None
     judge_model: str | None = None
     embedding_model: str | None = None
+    embedding_dimensions: int | None = Field(None, ge=1, le=16000)
+    """What the embedding model is asked for; its own number when not set."""
+    embedding_template: TemplateName = "heading-1"
+    """How a chunk becomes the text that is embedded: with title and headings, or `text-1`, by itself."""
+    chunk_tokens: int = Field(200, ge=16)
+    """Tokens of a chunk at most, as the embedded model counts them; another number is a new generation."""
+    chunk_overlap: int = Field(24, ge=0)
+    """Tokens that a chunk repeats of the one before it, at most."""
+    embedding_batch_items: int = Field(100, ge=1, le=2048)
+    """Texts and, as bounded, tokens of one request for embeddings at most; a provider that refuses gets less."""
+    embedding_batch_tokens: int = Field(100_000, ge=1)
+    embedding_parallel: int = Field(8, ge=1)
+    """Requests for embeddings at once, within the model's limits."""
+    embedding_recall: float = Field(0.95, ge=0, le=1)
+    """Share of the nearest that a new generation's index must find before search is switched to it."""
     image_model: str | None = None
     """Makes images; `gpt-image-2` where an OpenAI key is set and this is not."""
     rerank_model: str | None = None

@@ -10,6 +10,8 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, Row, text
 
+from blocks.database import database_errors
+from tasks.ledger.session import Ledger
 from tasks.retrieval.bm25 import pack, unpack
 from tasks.retrieval.tokenizing import ANALYZER, chunk_terms
 
@@ -47,6 +49,7 @@ _MISSING = text("""
     SELECT chunks.id FROM chunks LEFT JOIN term_documents ON term_documents.chunk_id = chunks.id
     WHERE chunks.chunker = :chunker AND term_documents.chunk_id IS NULL ORDER BY chunks.id
 """)
+_CHUNKERS = text("SELECT DISTINCT chunker FROM embedding_generations ORDER BY chunker")
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock, hashtext(:chunker))")
 _DELETIONS = text("SELECT number, length FROM term_deletions WHERE chunker = :chunker")
 _SEGMENTS = text("SELECT id, documents, length FROM term_segments WHERE chunker = :chunker AND analyzer = :analyzer")
@@ -93,6 +96,19 @@ def index_missing_terms(connection: Connection, chunker: str) -> int:
         connection.execute(text("DELETE FROM term_segments WHERE chunker = :chunker"), {"chunker": chunker})
     missing = connection.execute(_MISSING, {"chunker": chunker}).scalars().all()
     return index_terms(connection, missing)
+
+
+async def keep_terms(ledger: Ledger) -> None:
+    """Word search knows the chunks of every generation, and reads few segments for it."""
+
+    def keep(connection: Connection) -> None:
+        for chunker in connection.execute(_CHUNKERS).scalars().all():
+            index_missing_terms(connection, chunker)
+            merge_segments(connection, chunker)
+
+    with database_errors():
+        async with ledger.engine.begin() as connection:
+            await connection.run_sync(keep)
 
 
 def merge_segments(connection: Connection, chunker: str, *, enough: int = ENOUGH_SEGMENTS) -> bool:

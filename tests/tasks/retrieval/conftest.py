@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -41,8 +41,8 @@ class Shelf:
             return int(
                 connection.execute(
                     text(
-                        "INSERT INTO embedding_generations (model, model_identity, dimensions, chunker, template, status) "
-                        "VALUES (:model, :model, :dimensions, :chunker, 'heading-1', :status) RETURNING id"
+                        "INSERT INTO embedding_generations (model, model_identity, dimensions, chunker, template, "
+                        "status) VALUES (:model, :model, :dimensions, :chunker, 'heading-1', :status) RETURNING id"
                     ),
                     {"model": MODEL, "dimensions": dimensions, "chunker": chunker, "status": status},
                 ).scalar_one()
@@ -87,9 +87,6 @@ class Shelf:
         with self.engine.begin() as connection:
             found = connection.execute(text(statement), values)
             return [tuple(row) for row in found] if found.returns_rows else []
-
-
-Vectors = Callable[[str], Sequence[float]]
 
 
 @pytest.fixture

@@ -266,7 +266,8 @@ async def test_the_nearest_of_a_filter_are_found_by_index_and_without(
             near = await nearest(connection, known, around(0), limit=3, wanted=wanted, chosen=chosen)
             names = dict(shelf.run("SELECT number, material_id FROM term_documents"))  # type: ignore[arg-type]
             assert [names[number] for number in near] == expected
-            assert list(near.values())[0] == pytest.approx(np.dot(around(0), around(int(expected[0][2:]))), abs=1e-6)
+            first = np.dot(around(0), around(int(expected[0][2:])))
+            assert next(iter(near.values())) == pytest.approx(first, abs=1e-6)
 
 
 async def test_a_query_of_the_index_is_spelled_as_the_index_is(shelf: Shelf, ledger: Ledger) -> None:

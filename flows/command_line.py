@@ -26,6 +26,8 @@ from flows.embedding_commands import embed, embeddings, go_on_with_refresh
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
+from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
+from flows.search_commands import search
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ app.command(estimate)
 app.command(migrate)
 app.command(rollback)
 app.command(rejects)
+app.command(search)
 app.command(embed)
 app.command(embeddings)
 log = logging.getLogger("headrace")

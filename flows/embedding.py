@@ -18,15 +18,12 @@ from flows.migration_progress import showing
 from flows.running import note_run, prefect_flow_run_id
 from schemas.embedding import RefreshReport
 from tasks.embedding.chunker import configured_chunker
-from tasks.embedding.materials import IndexTerms
 from tasks.embedding.progress import Progress
 from tasks.embedding.refresh import refresh_embeddings
 from tasks.embedding.work import REFRESH, RefreshRequest
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import open_ledger
-
-index_terms: IndexTerms | None = None
-"""Keeps the index of words right, in the transactions that store chunks."""
+from tasks.retrieval.term_index import index_terms, keep_terms
 
 
 @flow(name=REFRESH, flow_run_name="refresh embeddings", persist_result=False)
@@ -66,6 +63,7 @@ async def refresh(
             progress = Progress()
             async with showing(progress):
                 report = await refresh_embeddings(run, request, chunker, index_terms=index_terms, progress=progress)
+            await keep_terms(ledger)
             run.result = report.model_dump(mode="json")
     await publish(report)
     return report

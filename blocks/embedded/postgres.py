@@ -58,7 +58,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "unix_socket_permissions": "0700",
     "port": str(PORT),
     "max_connections": "200",
-    "shared_buffers": "128MB",
+    "shared_buffers": "512MB",  # the vectors of 100,000 passages and their index; memory is taken as it is used
     "maintenance_work_mem": "256MB",
     "max_wal_size": "2GB",
     "fsync": "on",

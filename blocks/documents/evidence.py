@@ -24,14 +24,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
-from schemas.bills import Located, Section, Span
-from tasks.analysis.normalization import (
+from blocks.documents.normalization import (
     NormalizedText,
     mask_amendment_marks,
     mask_page_furniture,
     matching_key,
     normalize,
 )
+from schemas.bills import Located, Section, Span
 
 NEAR = 0.8
 """Similarity from which the nearest text is called approximate rather than the quote missing."""

@@ -32,6 +32,7 @@ from schemas.tables.ledger import (
 from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationRow, SourceRecord
 from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, EmbeddingGeneration, MaterialEmbedding
 from schemas.tables.search import WebSearchCache
+from schemas.tables.terms import TermDeletion, TermDocument, TermPostings, TermSegment
 
 __all__ = [
     "SCHEMA_REVISION",
@@ -70,6 +71,10 @@ __all__ = [
     "RunAttempt",
     "SourceRecord",
     "Step",
+    "TermDeletion",
+    "TermDocument",
+    "TermPostings",
+    "TermSegment",
     "Thread",
     "User",
     "WebSearchCache",

@@ -56,7 +56,7 @@ def choose_passages(hits: Sequence[Hit], limits: ContextLimits, *, several: bool
     budget = limits.budget(several=several)
     choice = _Choice(limits)
     courses = list(dict.fromkeys(hit.course_id for hit in hits))
-    for left, course in zip(range(len(courses), 1, -1), courses, strict=False):
+    for left, course in zip(range(len(courses), 0, -1), courses, strict=True):
         choice.fill(
             (hit for hit in hits if hit.course_id == course),
             tokens=choice.tokens + (budget - choice.tokens) // left,

@@ -35,7 +35,7 @@ _SUMMARY = """
         SELECT course_id FROM enrollments WHERE user_id = :user))
 """
 _LIST = text(f"""{_SUMMARY}
-    AND (CAST(:courses AS text[]) = '{{}}' OR threads.course_id = ANY(:courses))
+    AND (CAST(:courses AS text[]) = '{{}}' OR threads.course_id = ANY(CAST(:courses AS text[])))
     AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:tag AS text) IS NULL OR :tag = ANY(tags))
     ORDER BY coalesce(updated_at, threads.created_at) DESC, threads.id DESC LIMIT :limit
 """)

@@ -15,6 +15,10 @@ from sqlalchemy import Engine, Row, event, text
 
 from tasks.ledger.session import Ledger, open_ledger
 from tests.scripted_provider import ScriptedProvider
+from tests.tasks.ledger.conftest import database_url, spare
+
+__all__ = ["database_url", "spare"]
+"""Databases that are used again: these tests change no schema."""
 
 NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 DERIVATIVE = "The **derivative** of f at a is the limit of the difference quotient. It is written f'(a)."
@@ -69,7 +73,7 @@ async def search_rows(query: str, /, *, courses: Sequence[str] = (), limit: int 
             text(
                 "SELECT chunks.id AS chunk_id, material_id, course_id, type, week, title, heading_path, "
                 "chunks.content, start_char FROM chunks JOIN course_materials AS m ON m.id = material_id "
-                "WHERE :courses = '{}' OR course_id = ANY(:courses) ORDER BY chunks.id"
+                "WHERE CAST(:courses AS text[]) = '{}' OR course_id = ANY(CAST(:courses AS text[])) ORDER BY chunks.id"
             ),
             {"courses": list(courses)},
         )

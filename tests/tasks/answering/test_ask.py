@@ -154,7 +154,7 @@ async def test_each_request_has_a_fence_of_its_own_and_equal_ones_the_same(
 
 
 async def test_the_schema_names_only_passages_that_are_shown(ledger: Ledger, school: Engine, tutor: Tutor) -> None:
-    answer = await ask(QUESTION, search=search_rows, courses=["math"])
+    answer = await ask("derivative functions", search=search_rows, courses=["math"])
     schema = tutor.requests[-1]["response_format"]["json_schema"]["schema"]
     assert '"enum": [1, 2]' in str(schema).replace("'", '"')
     assert len(answer.shown) == 2
@@ -204,7 +204,12 @@ async def test_the_queries_of_an_answer_do_not_grow_with_what_it_cites(
     ledger: Ledger, school: Engine, tutor: Tutor
 ) -> None:
     counts = []
-    quotes = ("limit of the difference quotient", "It is written f'(a)", "The product rule says", "stores pairs in buckets")
+    quotes = (
+        "limit of the difference quotient",
+        "It is written f'(a)",
+        "The product rule says",
+        "stores pairs in buckets",
+    )
     for claims in ([(1, quotes[0], "One.")], [(1, quote, quote) for quote in quotes]):
         tutor.claims = list(claims)
         with counted(ledger) as seen:

@@ -11,14 +11,16 @@ import re
 import threading
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 ANALYZER = "words-1"
 """Raised when the same text gives other terms: what was indexed before is then indexed anew."""
 LONGEST_TERM = 64
-STOP_WORDS = frozenset(
-    """
+HEADING_WEIGHT = 3
+"""How many times a word counts in a title or heading; textbook BM25 otherwise. See benchmarks/README.md."""
+_FUNCTION_WORDS = """
     a an the this that these those such
     i me my mine we us our ours you your yours he him his she her hers it its they them their theirs one
     myself ourselves yourself himself herself itself themselves
@@ -31,8 +33,8 @@ STOP_WORDS = frozenset(
     and or nor but if then than because while whereas although though unless so yet both either neither whether
     not no any all each every some few many much more most other another same own only just also too very
     again further once here there now ever never
-    """.split()
-)
+"""
+STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """English words that say nothing of what a text is about: articles, pronouns, auxiliaries, prepositions, conjunctions,
 quantifiers and the adverbs that go with them."""
 
@@ -61,6 +63,26 @@ def document_terms(text: str) -> Counter[str]:
         for term in _terms_of(token):
             terms[term] += times
     return terms
+
+
+def chunk_terms(title: str, headings: Sequence[str], content: str) -> Counter[str]:
+    """The terms of a chunk: its own, and those of its title and of the headings that it stands under.
+
+    Where the text itself begins with one of them, as after a Markdown heading, that is not counted again.
+    """
+    above = [heading for heading in dict.fromkeys([title, *headings]) if heading.strip()]
+    terms = document_terms(_without_headings(content, above))
+    for term, times in document_terms("\n".join(above)).items():
+        terms[term] += HEADING_WEIGHT * times
+    return terms
+
+
+def _without_headings(content: str, headings: Sequence[str]) -> str:
+    for heading in headings:
+        start = content.lstrip("#=* \t\r\n")
+        if start[: len(heading)].casefold() == heading.casefold():
+            content = start[len(heading) :]
+    return content
 
 
 def query_terms(text: str) -> Counter[str]:

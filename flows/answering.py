@@ -10,8 +10,6 @@ print(report.answer.text, report.answer.citations)
 from __future__ import annotations
 
 import logging
-from importlib import import_module
-from typing import cast
 
 from prefect import flow
 from pydantic import BaseModel
@@ -111,7 +109,9 @@ async def _asked(question: str, courses: list[str], user: str | None, thread: st
 
 def retrieval() -> Search:
     """The search of the materials."""
-    return cast(Search, import_module("tasks.retrieval").search)
+    from tasks.retrieval.searching import search
+
+    return search
 
 
 async def _publish(report: AnswerReport) -> None:

@@ -72,7 +72,8 @@ def cost_of(answer: CitedAnswer) -> str:
     if answer.request_id is None:
         return "nothing was found, so that no model was asked"
     replayed = ", replayed" if answer.replayed else ""
-    return f"{answer.model}, {len(answer.shown)} passages of {answer.context_tokens} tokens, {money(answer.cost_usd)}{replayed}"
+    shown = f"{len(answer.shown)} passages of {answer.context_tokens} tokens"
+    return f"{answer.model}, {shown}, {money(answer.cost_usd)}{replayed}"
 
 
 def as_markdown(answer: CitedAnswer) -> str:

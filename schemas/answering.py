@@ -43,7 +43,7 @@ class Passage(Frozen):
     Attributes:
         content: of the chunk, or what fits of it from its beginning.
         start: place of the content's first character in its material.
-        relevance: from 0 to 1, its score as a share of the best hit's.
+        relevance: to the question, from 0 to 1, as the search says.
     """
 
     number: int

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 from blocks.database import database_errors
 from schemas.answering import THE_MATERIALS_DO_NOT_SAY, CitedAnswer, ContextLimits, Passage
@@ -63,11 +65,11 @@ async def ask(
         with database_errors():
             async with ledger.engine.connect() as connection:
                 chosen = await readable_courses(connection, courses, user)
-        passages = await find_passages(search, question, chosen, user, limits or ContextLimits())
-        draft = None
+        shown = await find_passages(search, question, chosen, user, limits or ContextLimits(), project)
+        passages, draft = shown.passages, None
         if passages:
             draft = await draft_answer(question, passages, model or ledger.settings.model_for("chat"), user, project)
-        answer = _answer(question, passages, draft, chosen, user, thread_id)
+        answer = _answer(question, shown, draft, chosen, user, thread_id)
         await _store(ledger, answer)
         return answer
 
@@ -86,30 +88,45 @@ def require_question(question: str) -> str:
     return question.strip()
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The passages that a model is shown, and what finding them cost; None where that is not known."""
+
+    passages: tuple[Passage, ...] = ()
+    cost_usd: Decimal | None = Decimal(0)
+
+
 async def find_passages(
-    search: Search, question: str, courses: Sequence[str], user: str | None, limits: ContextLimits
-) -> tuple[Passage, ...]:
+    search: Search,
+    question: str,
+    courses: Sequence[str],
+    user: str | None,
+    limits: ContextLimits,
+    project: str | None = None,
+) -> Shown:
     """The best chunks for `question` within `limits`; none where `user` is enrolled in no course."""
     if user is not None and not courses:
-        return ()
-    found = await search(question, courses=courses, limit=HITS, user=user)
+        return Shown()
+    found = await search(question, courses=courses, limit=HITS, user=user, project=project)
     several = len(courses) > 1 or len({hit.course_id for hit in found.hits}) > 1
-    return choose_passages(found.hits, limits, several=several)
+    return Shown(choose_passages(found.hits, limits, several=several), found.cost_usd)
 
 
 def _answer(
     question: str,
-    passages: tuple[Passage, ...],
+    shown: Shown,
     draft: Draft | None,
     courses: tuple[str, ...],
     user: str | None,
     thread_id: str | None,
 ) -> CitedAnswer:
     """The draft's sentences that stand, as an answer; of a run it goes by the run's id, so that there is one."""
+    passages = shown.passages
     checked = check_claims(draft.answer, passages) if draft else Checked((), ())
     text, citations = compose(checked.supported)
     run = current_run.get()
-    asked = {"model": draft.model, **draft.model_dump(include={"request_id", "cost_usd", "replayed"})} if draft else {}
+    asked = draft.model_dump(include={"model", "request_id", "replayed"}) if draft else {}
+    costs = (shown.cost_usd, draft.cost_usd if draft else Decimal(0))
     return CitedAnswer(
         id=str(run.id if run else new_id()),
         question=question,
@@ -123,6 +140,7 @@ def _answer(
         courses=courses or tuple(dict.fromkeys(passage.course_id for passage in passages)),
         thread_id=thread_id,
         user=user,
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         **asked,
     )
 

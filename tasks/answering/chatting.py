@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from schemas.answering import ChatTurn, CitedPassage, ContextLimits, Conversatio
 from schemas.bills import Span
 from schemas.calls import ChatParameters, Message
 from schemas.canonical import require_storable
-from schemas.errors import AnswerRejected, BadInput
-from tasks.answering.ask import find_passages, require_question
+from schemas.errors import AnswerRejected, BadInput, NotFound
+from tasks.answering.ask import Shown, find_passages, require_question
 from tasks.answering.claims import cite
 from tasks.answering.conversations import say, take_conversation
 from tasks.answering.courses import readable_courses
@@ -28,6 +29,8 @@ from tasks.answering.searching import Search
 from tasks.ledger.calls import Completion, complete
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.session import Ledger, open_ledger
+
+log = logging.getLogger(__name__)
 
 CHAT = Prompt(Path(__file__).parent / "prompts" / "chat.md")
 HISTORY = 20
@@ -80,13 +83,13 @@ async def chat(
         told = facts_text(known, facts or {}) if known else ""
         model = model or ledger.settings.model_for("chat")
         talk, mine, chosen = await _begin(ledger, said, user, conversation, page, courses, reader, begin_anew)
-        passages: tuple[Passage, ...] = ()
+        shown = Shown()
         if search is not None and chosen:
-            passages = await find_passages(search, said, chosen, reader, ContextLimits())
+            shown = await _look_up(search, said, chosen, reader, project, required=bool(courses))
         memory = await remember(ledger, talk, mine, window=history, model=model, project=project)
-        prompt = chat_messages(memory, known, told, passages)
+        prompt = chat_messages(memory, known, told, shown.passages)
         done = await _reply(ledger, prompt, model, talk, project)
-        return await _keep(ledger, talk, mine, memory, passages, done)
+        return await _keep(ledger, talk, mine, memory, shown.passages, done)
 
 
 async def _begin(
@@ -111,6 +114,19 @@ async def _begin(
             if not chosen and talk.course_id is not None:
                 chosen = await readable_courses(connection, [talk.course_id], reader)
     return talk, mine, chosen
+
+
+async def _look_up(
+    search: Search, said: str, courses: Sequence[str], reader: str | None, project: str | None, *, required: bool
+) -> Shown:
+    """The passages for what was said; none where nothing can be searched yet and the user did not name the courses."""
+    try:
+        return await find_passages(search, said, courses, reader, ContextLimits(), project)
+    except NotFound as missing:
+        if required:
+            raise
+        log.warning("no materials are looked at: %s", missing)
+        return Shown()
 
 
 async def _reply(

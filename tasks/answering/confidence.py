@@ -3,13 +3,13 @@
     score = 100 × support × (strength + agreement) / 2
 
 support    claims whose quote was found, as a share of all claims that the model made
-strength   mean relevance of the passages cited, each once; a passage's relevance is its score in the search as a share
-           of the best hit's, so that an answer from the best passage has 1 and one from the tail of the list less
+strength   mean relevance of the passages cited, each once: with the usual search the larger of the cosine similarity
+           to the question and the share of the question's words that the passage has, weighed by how rare they are
 agreement  1 − 2⁻ᵐ, m being the different materials that are cited: 0.5 for one, 0.75 for two, towards 1
 
-An answer whose claims all stand, from the best passage alone, has 75; of the same from three materials, 94; if half of
-the claims had to be dropped, half of that. It is an order, not a probability: strength compares with the best that was
-found, and does not know whether better exists. Levels are those of the forum: high from 70, medium from 40.
+An answer whose claims all stand in one passage of relevance 0.8 has 65; of the same from three materials, 84; if half
+of the claims had to be dropped, half of that. It is an order, not a probability: nothing here has been calibrated
+against people's judgement. Levels are those of the forum: high from 70, medium from 40.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ def choose_passages(hits: Sequence[Hit], limits: ContextLimits, *, several: bool
         hits: best first.
         several: the question is put to several courses.
     """
+    hits = [hit for hit in hits if hit.chunk_id is not None]
     budget = limits.budget(several=several)
     choice = _Choice(limits)
     courses = list(dict.fromkeys(hit.course_id for hit in hits))
@@ -63,11 +64,10 @@ def choose_passages(hits: Sequence[Hit], limits: ContextLimits, *, several: bool
             materials=len(choice.materials) + -(-(limits.materials - len(choice.materials)) // left),
         )
     choice.fill(hits, tokens=budget, materials=limits.materials)
-    best = max((hit.score for hit in hits), default=0.0)
     ranked = [hit for hit in hits if hit in choice.chosen]
     if hits and not ranked:
-        return (_passage(1, hits[0], best, _cut(hits[0], budget)),)
-    return tuple(_passage(number, hit, best, hit.content) for number, hit in enumerate(ranked, 1))
+        return (_passage(1, hits[0], _cut(hits[0], budget)),)
+    return tuple(_passage(number, hit, hit.content) for number, hit in enumerate(ranked, 1))
 
 
 def context_tokens(passages: Iterable[Passage]) -> int:
@@ -76,18 +76,19 @@ def context_tokens(passages: Iterable[Passage]) -> int:
 
 
 def _cost(hit: Hit) -> int:
-    return context_tokens([_passage(0, hit, 0.0, hit.content)])
+    return context_tokens([_passage(0, hit, hit.content)])
 
 
 def _cut(hit: Hit, budget: int) -> str:
     """The beginning of the content that fits, to the end of a sentence where one is near."""
-    room = max(1, budget - context_tokens([_passage(0, hit, 0.0, "")]))
+    room = max(1, budget - context_tokens([_passage(0, hit, "")]))
     whole = hit.content.encode()[: room * BYTES_PER_TOKEN].decode("utf-8", "ignore")
     ends = [found.end() for found in _END.finditer(whole)]
     return whole[: ends[-1]] if ends and ends[-1] >= SHORTEST_CUT * len(whole) else whole
 
 
-def _passage(number: int, hit: Hit, best: float, content: str) -> Passage:
+def _passage(number: int, hit: Hit, content: str) -> Passage:
+    assert hit.chunk_id is not None  # or else it is not among those that are shown
     return Passage(
         number=number,
         chunk_id=hit.chunk_id,
@@ -99,5 +100,5 @@ def _passage(number: int, hit: Hit, best: float, content: str) -> Passage:
         heading_path=tuple(hit.heading_path),
         content=content,
         start=hit.start_char,
-        relevance=round(min(1.0, max(0.0, hit.score / best)), 4) if best > 0 else 0.0,
+        relevance=round(hit.relevance, 4),
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 
 class Hit(Protocol):
-    """A chunk that was found; the higher its score, the better."""
+    """A chunk that was found, or a whole material, which has no `chunk_id` and cannot be cited.
+
+    `relevance` is from 0 to 1 and comparable between searches.
+    """
 
     @property
-    def chunk_id(self) -> UUID: ...
+    def chunk_id(self) -> UUID | None: ...
     @property
     def material_id(self) -> str: ...
     @property
@@ -29,7 +33,7 @@ class Hit(Protocol):
     @property
     def start_char(self) -> int: ...
     @property
-    def score(self) -> float: ...
+    def relevance(self) -> float: ...
 
 
 class Outcome(Protocol):
@@ -37,11 +41,20 @@ class Outcome(Protocol):
 
     @property
     def hits(self) -> Sequence[Hit]: ...
+    @property
+    def cost_usd(self) -> Decimal | None: ...
 
 
 class Search(Protocol):
     """A search of the materials of `courses`, all of them where none is named."""
 
     async def __call__(
-        self, query: str, /, *, courses: Sequence[str] = (), limit: int = 10, user: str | None = None
+        self,
+        query: str,
+        /,
+        *,
+        courses: Sequence[str] = (),
+        limit: int = 10,
+        user: str | None = None,
+        project: str | None = None,
     ) -> Outcome: ...

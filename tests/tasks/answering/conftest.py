@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -43,7 +44,7 @@ ENROLLED = {"ada": ("math", "cs"), "bob": ("cs",), "tess": ("math",)}
 class FoundChunk:
     """A hit as a search gives it."""
 
-    chunk_id: UUID
+    chunk_id: UUID | None
     material_id: str
     course_id: str
     type: str
@@ -52,7 +53,8 @@ class FoundChunk:
     heading_path: tuple[str, ...]
     content: str
     start_char: int
-    score: float
+    score: float = 0.0
+    relevance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,22 @@ class Found:
     """What a search found."""
 
     hits: tuple[FoundChunk, ...]
+    cost_usd: Decimal | None = Decimal(0)
 
 
 def words(said: str) -> set[str]:
     return {word for word in re.findall(r"\w+", said.lower()) if len(word) > 3}
 
 
-async def search_rows(query: str, /, *, courses: Sequence[str] = (), limit: int = 10, user: str | None = None) -> Found:
+async def search_rows(
+    query: str,
+    /,
+    *,
+    courses: Sequence[str] = (),
+    limit: int = 10,
+    user: str | None = None,
+    project: str | None = None,
+) -> Found:
     """Chunks that share words with the query, by how many; a stand-in over the real rows."""
     async with open_ledger() as ledger, ledger.engine.connect() as connection:
         rows = await connection.execute(

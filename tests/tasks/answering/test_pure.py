@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -18,11 +19,9 @@ from tasks.answering.fencing import fence_for, quote
 from tests.tasks.answering.conftest import FoundChunk
 
 
-def hit(
-    number: int, *, course: str = "c", material: str = "", content: str = "w" * 400, score: float = 1.0
-) -> FoundChunk:
+def hit(number: int, *, course: str = "c", material: str = "", content: str = "w" * 400) -> FoundChunk:
     """A chunk of 100 tokens, of a material of its own."""
-    return FoundChunk(UUID(int=number), material or f"m{number}", course, "lecture", None, "", (), content, 0, score)
+    return FoundChunk(UUID(int=number), material or f"m{number}", course, "lecture", None, "", (), content, 0)
 
 
 COST = 100 + FRAME_TOKENS + 3  # "[lecture]" is 9 bytes
@@ -70,10 +69,9 @@ def test_a_first_hit_that_does_not_fit_is_cut_at_the_end_of_a_sentence() -> None
     assert context_tokens([passage]) <= 100
 
 
-def test_relevance_is_the_share_of_the_best_score() -> None:
-    chosen = choose_passages([hit(1, score=0.5), hit(2, score=0.4), hit(3, score=-1)], ContextLimits(), several=False)
-    assert [passage.relevance for passage in chosen] == [1.0, 0.8, 0.0]
-    assert choose_passages([hit(1, score=-2.0)], ContextLimits(), several=False)[0].relevance == 0.0
+def test_a_whole_material_cannot_be_shown_as_a_passage() -> None:
+    whole = replace(hit(1), chunk_id=None)
+    assert numbers(choose_passages([whole, hit(2)], ContextLimits(), several=False)) == [2]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=2000))), st.integers(100, 3000), st.booleans())

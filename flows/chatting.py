@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flows.answering import retrieval
+from flows import answering
 from flows.answering_presentation import Chatted, show_turn
 from flows.presentation import console, write_json
 from flows.running import settings_for
@@ -51,7 +51,7 @@ class Session:
             page=self.page,
             facts=self.facts,
             courses=self.courses,
-            search=retrieval() if self.courses or self.conversation else None,
+            search=answering.retrieval() if self.courses or self.conversation else None,
             reader=self.user or None,
             history=self.history,
             begin_anew=self.begin_anew,

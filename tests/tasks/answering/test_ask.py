@@ -43,8 +43,9 @@ async def test_every_citation_is_a_chunk_that_was_shown_and_words_that_stand_in_
         (row,) = run(school, "SELECT m.content, c.content, c.start_char FROM chunks AS c JOIN course_materials AS m "
                              "ON m.id = c.material_id WHERE c.id = :id", id=cited.chunk_id)  # fmt: skip
         assert cited.chunk_id in answer.shown
-        assert row[0][cited.start : cited.end] == cited.quote
-        assert cited.quote in row[1]
+        whole, chunk, _ = row
+        assert whole[cited.start : cited.end] == cited.quote
+        assert cited.quote in chunk
     assert (answer.answered, answer.dropped, answer.confidence.support) == (True, (), 1.0)
 
 
@@ -94,7 +95,8 @@ async def test_where_nothing_is_found_no_model_is_asked(
     ledger: Ledger, school: Engine, provider: ScriptedProvider
 ) -> None:
     answer = await ask("Quo vadis?", search=search_rows)
-    assert (answer.answered, answer.request_id, answer.cost_usd, provider.paid) == (False, None, 0, 0)
+    assert (answer.answered, answer.request_id, provider.paid) == (False, None, 0)
+    assert answer.cost_usd == 0
 
 
 async def test_an_answer_is_stored_with_its_citations_by_material_and_chunk(
@@ -102,11 +104,10 @@ async def test_an_answer_is_stored_with_its_citations_by_material_and_chunk(
 ) -> None:
     tutor.claims = [(1, "limit of the difference quotient", "It is a limit.")]
     answer = await ask(QUESTION, search=search_rows, courses=["MATH221"], user="ada")
-    ((thread, course, user, question, content, level, request),) = run(
+    (row,) = run(
         school, "SELECT thread_id, course_id, user_id, question, content, confidence_level, request_id FROM ai_answers"
     )
-    assert (thread, course, user, question) == (None, "math", "ada", QUESTION)
-    assert (content, level, request) == ("It is a limit. [1]", "high", answer.request_id)
+    assert row == (None, "math", "ada", QUESTION, "It is a limit. [1]", "high", answer.request_id)
     assert run(school, "SELECT id, material_id, chunk_id, course_id, ordinal, title, source_type, excerpt, relevance "
                        "FROM citations") == [
         (f"{answer.id}/cite-1", "m-derivative", chunk_of("m-derivative"), "math", 1, "Derivatives", "lecture",

@@ -6,12 +6,12 @@ import json
 import os
 import pty
 import select
-import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 
 from flows import answering
@@ -182,15 +182,17 @@ def test_the_flows_are_deployments() -> None:
     assert deployed["clean-conversations"]["schedules"][0]["cron"]
 
 
+CHAT = "from flows.command_line import main; main()"
+
+
 class Terminal:
     """`headrace chat` on a terminal."""
 
     def __init__(self, *arguments: str) -> None:
         self.pid, self.master = pty.fork()
         if self.pid == 0:  # pragma: no cover - another process
-            from flows.command_line import run_command
-
-            os._exit(run_command(["chat", "--bare", *arguments]))
+            os.chdir(PROJECT)
+            os.execv(sys.executable, [sys.executable, "-c", CHAT, "chat", "--bare", *arguments])
         self.seen = ""
 
     def wait_for(self, wanted: str) -> None:
@@ -218,16 +220,12 @@ def test_the_end_of_input_and_ctrl_c_end_a_conversation_in_order(
     school: Engine, settings: Settings, look: Look, keys: bytes, code: int
 ) -> None:
     terminal = Terminal("--user", "ada")
-    try:
-        terminal.wait_for("you> ")
-        terminal.type(b"Hello\n")
-        terminal.wait_for("reply 1")
-        terminal.wait_for("you> ")
-        terminal.type(keys)
-        assert terminal.end() == code
-    finally:
-        if os.waitpid(-1, os.WNOHANG) == (0, 0):  # pragma: no cover - it hangs
-            os.kill(terminal.pid, signal.SIGKILL)
+    terminal.wait_for("you> ")
+    terminal.type(b"Hello\n")
+    terminal.wait_for("reply 1")
+    terminal.wait_for("you> ")
+    terminal.type(keys)
+    assert terminal.end() == code
     (conversation,) = look("SELECT id, message_count FROM ai_conversations")
     assert conversation["message_count"] == 2
     assert f"`headrace chat --conversation {conversation['id']}` goes on with it" in terminal.seen

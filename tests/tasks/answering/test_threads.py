@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blocks.database import create_async_database
 from schemas.errors import BadInput, NotFound
@@ -159,8 +160,9 @@ async def test_the_database_shows_each_user_their_own_conversations_answers_and_
     run(school, f"CREATE ROLE {name} LOGIN IN ROLE headrace_app")
     pool = create_async_database(school.url.set(username=name), pool_size=1)
     try:
-        seen = {}
-        for user in ("ada", "tess", "bob", None):
+        seen: dict[str | None, list[int]] = {}
+        users: tuple[str | None, ...] = ("ada", "tess", "bob", None)
+        for user in users:
             async with pool.connect() as connection:
                 if user is None:
                     seen[user] = [await _count(connection, table) for table in VISIBLE]
@@ -188,8 +190,5 @@ async def test_the_database_shows_each_user_their_own_conversations_answers_and_
     }
 
 
-async def _count(connection: object, table: str) -> int:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
-    assert isinstance(connection, AsyncConnection)
+async def _count(connection: AsyncConnection, table: str) -> int:
     return int((await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from benchmarks.search_index import Passage, load_passages
-from tasks.retrieval.bm25 import TEXTBOOK, Bm25Parameters
+from tasks.retrieval.bm25 import Bm25Parameters
 from tasks.retrieval.ranking import USUAL, Found, RankingOptions, look_up, rank
-from tasks.retrieval.vector_search import Generation, active_generation
+from tasks.retrieval.vector_search import active_generation
 
 if TYPE_CHECKING:
     from schemas.search import SearchMode
@@ -159,7 +159,9 @@ def embed_all(texts: Sequence[str], folder: Path | None) -> Vectors:
 class Trial:
     """A collection in a database: every query with what the index says of it, for each way of scoring words."""
 
-    def __init__(self, collection: Collection, found: dict[Bm25Parameters, list[Found]], ids: Mapping[int, str]) -> None:
+    def __init__(
+        self, collection: Collection, found: dict[Bm25Parameters, list[Found]], ids: Mapping[int, str]
+    ) -> None:
         self.name = collection.name
         self.queries = collection.queries
         self._found = found
@@ -209,15 +211,13 @@ async def try_collection(url: str, collection: Collection, vectors: Path | None)
     async with reading.connect() as connection:
         generation = await active_generation(connection)
         assert generation is not None
-        numbered = await connection.execute(
-            text("SELECT number, term_documents.material_id FROM term_documents")
-        )
+        numbered = await connection.execute(text("SELECT number, term_documents.material_id FROM term_documents"))
         ids = {row.number: row.material_id for row in numbered}
         found = {}
         for parameters in BM25:
             options = RankingOptions(bm25=parameters)
             found[parameters] = [
-                await look_up(connection, generation, query.text, vector.tolist(), options=options)
+                await look_up(connection, generation, query.text, vector.tolist(), limit=DEPTH, options=options)
                 for query, vector in zip(collection.queries, of_queries, strict=True)
             ]
     await reading.dispose()

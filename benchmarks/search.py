@@ -2,9 +2,9 @@
 
     python -m benchmarks.search [--passages 100000] [--queries 200] [--filtered 0.1] [--json]
 
-The passages are made up: words by Zipf's law around a topic, vectors around the centre of the same topic, twelve
-passages to a material, materials spread over courses. A query is made like a passage, of a few words. What is timed is
-what `headrace search` does in the database; embedding the query is a call of a model and is not in it.
+The passages are made up: words by the law of Zipf and Mandelbrot around a topic, vectors around the centre of the same
+topic, twelve passages to a material, materials spread over courses. A query is made like a passage, of a few words. What
+is timed is what `headrace search` does in the database; embedding the query is a call of a model and is not in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from benchmarks.search_index import Passage, build_hnsw, load_passages
 from schemas.search import EVERYTHING, SearchFilter
-from tasks.retrieval.ranking import USUAL
+from tasks.retrieval.ranking import CANDIDATES, USUAL
 from tasks.retrieval.searching import Wish, search_generation
 from tasks.retrieval.tokenizing import query_terms
 from tasks.retrieval.vector_search import Generation, active_generation, literal, nearest
@@ -38,6 +38,8 @@ VOCABULARY = 50_000
 WORDS_PER_PASSAGE = 150
 WORDS_PER_QUERY = 6
 PASSAGES_PER_MATERIAL = 12
+RANKS_OF_FUNCTION_WORDS = 100
+"""The most frequent words of a language are left out by the tokenizer: Zipf's law goes on below them."""
 COURSES = 40
 NEIGHBOURS = 10
 AT_MOST_MS = 60.0
@@ -73,12 +75,14 @@ class World:
         self.random = np.random.default_rng(SEED)
         self.centres = self.random.standard_normal((TOPICS, DIMENSIONS), dtype=np.float32)
         self.topics = self.random.integers(0, TOPICS, passages)
+        mass = (np.arange(VOCABULARY) + RANKS_OF_FUNCTION_WORDS) ** -1.1
+        self.mass = np.cumsum(mass / mass.sum())[:-1]
         letters = np.array([*"aeioubcdfgklmnprstvz"])
         self.words = ["".join(word) for word in letters[self.random.integers(0, letters.size, (VOCABULARY, 7))]]
 
     def text(self, topic: int, words: int) -> str:
-        """Half of the words of everybody, half of those that the topic prefers, both by Zipf's law."""
-        ranks = np.minimum(self.random.zipf(1.3, words), VOCABULARY) - 1
+        """Half of the words of everybody, half of those that the topic prefers, both by frequency."""
+        ranks = np.searchsorted(self.mass, self.random.random(words))
         preferred = self.random.random(words) < 0.5
         ranks[preferred] = (ranks[preferred] * TOPICS + topic * 37) % VOCABULARY
         return " ".join(self.words[rank] for rank in ranks)
@@ -168,13 +172,15 @@ async def _time(connection: AsyncConnection, generation: Generation, asked: Aske
             wish = Wish(query, "hybrid", only, 10, 0.0, None, None, USUAL)
             await timed(f"{kind}hybrid search", search_generation(connection, generation, wish, point))
             await connection.rollback()
-            index = await timed(f"{kind}words: read", read_words(connection, generation.chunker, query_terms(query), only))
+            index = await timed(
+                f"{kind}words: read", read_words(connection, generation.chunker, query_terms(query), only)
+            )
             began = time.perf_counter()
-            index.score(query_terms(query), explained=100)  # type: ignore[attr-defined]
+            index.score(query_terms(query), depth=CANDIDATES)  # type: ignore[attr-defined]
             times.setdefault(f"{kind}words: score", []).append(1000 * (time.perf_counter() - began))
             wanted = index.wanted  # type: ignore[attr-defined]
-            near = nearest(connection, generation, point, limit=100, wanted=wanted, chosen=only)
-            await timed(f"{kind}vectors: nearest 100", near)
+            near = nearest(connection, generation, point, limit=CANDIDATES, wanted=wanted, chosen=only)
+            await timed(f"{kind}vectors: nearest", near)
             await connection.rollback()
     warm = len(asked) // 10
     return [
@@ -198,7 +204,7 @@ async def _recall(connection: AsyncConnection, generation: Generation, asked: As
     for query, vector in asked[: max(1, len(asked) // 4)]:
         index = await read_words(connection, generation.chunker, query_terms(query), chosen)
         found = await nearest(
-            connection, generation, vector.tolist(), limit=100, wanted=index.wanted, chosen=chosen
+            connection, generation, vector.tolist(), limit=CANDIDATES, wanted=index.wanted, chosen=chosen
         )
         await connection.rollback()
         values = {"query": literal(vector.tolist()), "all": not chosen.limits, "courses": list(chosen.courses)}

@@ -26,6 +26,7 @@ from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
+from flows.search_commands import search
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ app.command(
     name="conversations",
     help="Conversations with the assistant: list, read, clean up.",
 )
+app.command(search)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

@@ -62,26 +62,60 @@ class TermScore:
 
 
 @dataclass(frozen=True)
+class _Given:
+    """What a term gave: `scores` to the documents at `places`."""
+
+    term: str
+    idf: float
+    weight: float
+    places: NDArray[np.int64]
+    scores: Scores
+
+
 class WordScores:
-    """Every document that has a term of the query and is wanted.
+    """The documents that have a term of the query and are wanted, with their BM25 scores.
 
     Attributes:
-        numbers: the documents, best first; equal ones by number.
-        scores: the BM25 score of each.
-        coverage: of each, which share of the query's weight (the inverse document frequencies of its terms, those that
-            no document has included) the terms that it has make up; from 0 to 1.
-        terms: score of each term by document, for those who want to know why.
+        best: the numbers of the best, best first; equal ones by number.
     """
 
-    numbers: Numbers
-    scores: Scores
-    coverage: Scores
-    terms: Mapping[str, tuple[float, Mapping[int, float]]]
+    def __init__(self, given: Sequence[_Given], first: int, size: int, wanted: Numbers | None, depth: int) -> None:
+        self._given = given
+        self._first = first
+        self._scores = np.zeros(size)
+        for one in given:
+            self._scores[one.places] += one.scores
+        if wanted is not None:
+            kept = np.zeros(size, dtype=bool)
+            places = wanted - first
+            kept[places[(places >= 0) & (places < size)]] = True
+            self._scores[~kept] = 0.0
+        self.best: list[int] = (_highest(self._scores, depth) + first).tolist()
 
-    def of(self, number: int) -> list[TermScore]:
-        """What each term gave a document, the most first; terms that it does not have are left out."""
-        found = [TermScore(term, idf, given[number]) for term, (idf, given) in self.terms.items() if number in given]
-        return sorted(found, key=lambda one: -one.score)
+    def score(self, number: int) -> float:
+        """The score of a document; 0 where it has no term of the query, or is not wanted."""
+        place = number - self._first
+        return float(self._scores[place]) if 0 <= place < self._scores.size else 0.0
+
+    def explain(self, numbers: Sequence[int]) -> dict[int, list[TermScore]]:
+        """What each term gave these documents, the most first; terms that one does not have are left out."""
+        asked = np.zeros(self._scores.size, dtype=bool)
+        inside = [number - self._first for number in numbers if self.score(number) > 0]
+        asked[inside] = True
+        shares: dict[int, list[TermScore]] = {place + self._first: [] for place in inside}
+        for one in self._given:
+            here = asked[one.places]
+            for place, score in zip(one.places[here].tolist(), one.scores[here].tolist(), strict=True):
+                shares[place + self._first].append(TermScore(one.term, one.idf, score))
+        return {number: sorted(found, key=lambda share: -share.score) for number, found in shares.items()}
+
+    def coverage(self, shares: Sequence[TermScore]) -> float:
+        """Which share of the query's weight these terms of it are, from 0 to 1.
+
+        The weight of a term is its inverse document frequency, also of those that no document has.
+        """
+        worth = {one.term: one.weight * one.idf for one in self._given}
+        return sum(worth[share.term] for share in shares) / (sum(worth.values()) or 1.0)
 
 
 def pack(documents: Iterable[tuple[int, int, Mapping[str, int]]]) -> dict[str, bytes]:
@@ -123,40 +157,27 @@ def score_words(
     *,
     wanted: Numbers | None = None,
     parameters: Bm25Parameters = TEXTBOOK,
-    explained: int = 0,
+    depth: int = 100,
 ) -> WordScores:
     """The documents that have a term of `query`, with their BM25 scores.
 
     Args:
         postings: packed, by term; terms that no document has may be left out.
         query: the weight of each term.
-        wanted: only these documents are returned; the statistics stay those of all.
-        explained: of so many of the best, `terms` says what each term gave.
+        wanted: only these documents have a score; the statistics stay those of all.
+        depth: how many of the best are put in order.
     """
     found = {term: _living(unpack(postings.get(term, b"")), statistics.deleted) for term in query}
-    numbers = [rows["number"] for rows in found.values() if rows.size]
-    if not numbers:
-        return _nothing()
-    first = min(int(some.min()) for some in numbers)
-    scores = np.zeros(max(int(some.max()) for some in numbers) - first + 1)
-    coverage = np.zeros_like(scores)
-    worth = {term: inverse_document_frequency(rows.size, statistics.documents) for term, rows in found.items()}
-    whole = sum(query[term] * idf for term, idf in worth.items())
+    ranges = [(int(rows["number"].min()), int(rows["number"].max())) for rows in found.values() if rows.size]
+    first = min((low for low, _ in ranges), default=0)
+    size = max((high for _, high in ranges), default=first - 1) - first + 1
     average = max(statistics.length / max(statistics.documents, 1), 1.0)
-    given = {}
+    given = []
     for term, rows in found.items():
-        places = rows["number"] - first
-        given[term] = query[term] * worth[term] * saturation(rows, average, parameters)
-        scores[places] += given[term]
-        coverage[places] += query[term] * worth[term] / whole
-    order = _best(scores if wanted is None else _only(scores, wanted - first))
-    best = {int(number) for number in order[:explained] + first}
-    return WordScores(
-        numbers=(order + first).astype(np.int32),
-        scores=scores[order],
-        coverage=coverage[order],
-        terms={term: (worth[term], _explain(rows, given[term], best)) for term, rows in found.items()} if best else {},
-    )
+        idf = inverse_document_frequency(rows.size, statistics.documents)
+        scores = query[term] * idf * saturation(rows, average, parameters)
+        given.append(_Given(term, idf, query[term], rows["number"].astype(np.int64) - first, scores))
+    return WordScores(given, first, size, wanted, depth)
 
 
 def saturation(rows: NDArray[np.void], average: float, parameters: Bm25Parameters) -> Scores:
@@ -171,26 +192,10 @@ def _living(rows: NDArray[np.void], deleted: Numbers) -> NDArray[np.void]:
     return rows[~np.isin(rows["number"], deleted)] if deleted.size and rows.size else rows
 
 
-def _only(scores: Scores, wanted: Sequence[int] | NDArray[np.int32]) -> Scores:
-    """`scores`, with those that are not wanted at zero."""
-    places = np.asarray(wanted)
-    places = places[(places >= 0) & (places < scores.size)]
-    kept = np.zeros_like(scores)
-    kept[places] = scores[places]
-    return kept
-
-
-def _best(scores: Scores) -> NDArray[np.int64]:
-    """Places of the scores above zero, highest first; equal ones in their order."""
+def _highest(scores: Scores, depth: int) -> NDArray[np.int64]:
+    """Places of the highest scores above zero, highest first; equal ones in their order."""
     places = np.flatnonzero(scores > 0)
-    return places[np.argsort(-scores[places], kind="stable")]
-
-
-def _explain(rows: NDArray[np.void], given: Scores, best: set[int]) -> dict[int, float]:
-    numbers = rows["number"]
-    kept = np.isin(numbers, list(best))
-    return {int(number): float(score) for number, score in zip(numbers[kept], given[kept], strict=True)}
-
-
-def _nothing() -> WordScores:
-    return WordScores(np.zeros(0, np.int32), np.zeros(0), np.zeros(0), {})
+    if places.size > depth:
+        least = np.partition(scores[places], places.size - depth)[places.size - depth]
+        places = places[scores[places] >= least]
+    return places[np.argsort(-scores[places], kind="stable")][:depth]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.search import EVERYTHING, Fusion, SearchFilter, SearchMode, Standing, TermShare, Why
-from tasks.retrieval.bm25 import TEXTBOOK, Bm25Parameters, WordScores
+from tasks.retrieval.bm25 import TEXTBOOK, Bm25Parameters, TermScore, WordScores
 from tasks.retrieval.fusion import RANK_CONSTANT, WORDS_SHARE, fuse_ranks, fuse_scores
 from tasks.retrieval.tokenizing import query_terms
 from tasks.retrieval.vector_search import Generation, nearest, similarities
 from tasks.retrieval.word_search import read_words
 
-CANDIDATES = 100
+CANDIDATES = 50
 """Taken of words and of vectors each; more where more hits are wanted."""
 
 
@@ -39,13 +39,12 @@ class Found:
     Attributes:
         words: None where words were not asked.
         vectors: cosine similarities by number, the nearest first; those of the best by words are among them.
-        near: how many of `vectors`, the first by rank, were found by vectors.
+        near: those that vectors found, the nearest first.
     """
 
     words: WordScores | None
     vectors: Mapping[int, float]
-    near: frozenset[int]
-    depth: int
+    near: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ class Ranked:
 
     number: int
     score: float
-    relevance: float
-    why: Why
 
 
 async def look_up(
@@ -72,82 +69,71 @@ async def look_up(
     """What words and vectors say of `query`; `vector` is its embedding, None where only words are asked."""
     depth = max(CANDIDATES, limit)
     terms = query_terms(query) if mode != "vectors" else {}
-    words = None
-    wanted = None
+    words, index = None, None
     if terms or chosen.limits:
         index = await read_words(connection, generation.chunker, terms, chosen)
-        wanted = index.wanted
-        words = index.score(terms, parameters=options.bm25, explained=depth)
+    if terms and index is not None:
+        words = index.score(terms, parameters=options.bm25, depth=depth)
     if vector is None or mode == "words":
-        return Found(words, {}, frozenset(), depth)
+        return Found(words, {}, ())
+    wanted = index.wanted if index is not None else None
     near = await nearest(connection, generation, vector, limit=depth, wanted=wanted, chosen=chosen)
-    near = dict(list(near.items())[:depth])
-    vectors = dict(near)
-    if words is not None and mode == "hybrid":
-        others = np.setdiff1d(words.numbers[:depth], np.fromiter(near, dtype=np.int32))
-        vectors |= await similarities(connection, generation, vector, others)
-    return Found(words, vectors, frozenset(near), depth)
+    if words is None:
+        return Found(None, near, tuple(near))
+    others = [number for number in words.best if number not in near]
+    also = await similarities(connection, generation, vector, np.array(others, dtype=np.int32))
+    return Found(words, near | also, tuple(near))
 
 
 def rank(found: Found, mode: SearchMode = "hybrid", options: RankingOptions = USUAL) -> list[Ranked]:
     """The chunks that were found, best first; equal ones in the order they were indexed."""
-    words = _word_standings(found, mode)
-    vectors = _vector_standings(found)
+    best = found.words.best if found.words is not None else []
     match mode:
         case "words":
-            scores = {number: standing.score for number, (standing, _) in words.items()}
+            scores = _word_scores(found, best)
         case "vectors":
             scores = dict(found.vectors)
+        case _ if options.fusion == "ranks":
+            scores = fuse_ranks([best, found.near], k=options.rank_constant)
         case _:
-            scores = _fused(found, words, options)
-    ordered = sorted(scores, key=lambda number: (-scores[number], number))
-    return [_ranked(number, scores[number], found, words, vectors, fused=mode == "hybrid") for number in ordered]
+            words = _word_scores(found, {*best, *found.vectors})
+            scores = fuse_scores(words, found.vectors, words_share=options.words_share)
+    return [Ranked(number, scores[number]) for number in sorted(scores, key=lambda one: (-scores[one], one))]
 
 
-def _word_standings(found: Found, mode: SearchMode) -> dict[int, tuple[Standing, float]]:
-    """Rank and score by words, and coverage, of the best by words and of what vectors found."""
-    if found.words is None or mode == "vectors":
+def reasons(found: Found, ranked: Sequence[Ranked], mode: SearchMode) -> dict[int, tuple[float, Why]]:
+    """Relevance, from 0 to 1, and reasons of these chunks, by number."""
+    shares = found.words.explain([one.number for one in ranked]) if found.words is not None else {}
+    by_words = {number: place for place, number in enumerate(found.words.best if found.words else [], start=1)}
+    by_vectors = {number: place for place, number in enumerate(found.near, start=1)}
+    return {one.number: _reason(one, found, shares.get(one.number, []), by_words, by_vectors, mode) for one in ranked}
+
+
+def _word_scores(found: Found, numbers: Iterable[int]) -> dict[int, float]:
+    """The scores of those of `numbers` that have any."""
+    if found.words is None:
         return {}
-    standings = {}
-    triples = zip(found.words.numbers.tolist(), found.words.scores.tolist(), found.words.coverage.tolist(), strict=True)
-    for place, (number, score, coverage) in enumerate(triples, start=1):
-        if place <= found.depth or number in found.vectors:
-            standings[number] = (Standing(rank=place, score=score), coverage)
-    return standings
+    scores = {number: found.words.score(number) for number in numbers}
+    return {number: score for number, score in scores.items() if score > 0}
 
 
-def _vector_standings(found: Found) -> dict[int, Standing]:
-    near = [number for number in found.vectors if number in found.near]
-    ranks = {number: place for place, number in enumerate(near, start=1)}
-    return {number: Standing(rank=ranks.get(number), score=cosine) for number, cosine in found.vectors.items()}
-
-
-def _fused(found: Found, words: Mapping[int, tuple[Standing, float]], options: RankingOptions) -> dict[int, float]:
-    scores = {number: standing.score for number, (standing, _) in words.items()}
-    if options.fusion == "scores":
-        return fuse_scores(scores, found.vectors, words_share=options.words_share)
-    best = found.words.numbers[: found.depth].tolist() if found.words is not None else []
-    near = [number for number in found.vectors if number in found.near]
-    return fuse_ranks([best, near], k=options.rank_constant)
-
-
-def _ranked(
-    number: int,
-    score: float,
+def _reason(
+    one: Ranked,
     found: Found,
-    words: Mapping[int, tuple[Standing, float]],
-    vectors: Mapping[int, Standing],
-    *,
-    fused: bool,
-) -> Ranked:
-    standing, coverage = words.get(number, (None, 0.0))
-    near = vectors.get(number)
-    terms = found.words.of(number) if found.words is not None and standing is not None else []
+    shares: Sequence[TermScore],
+    by_words: Mapping[int, int],
+    by_vectors: Mapping[int, int],
+    mode: SearchMode,
+) -> tuple[float, Why]:
+    number, cosine = one.number, found.vectors.get(one.number)
+    words = None
+    if found.words is not None and shares:
+        words = Standing(rank=by_words.get(number), score=found.words.score(number))
     why = Why(
-        words=standing,
-        terms=tuple(TermShare(term=term.term, idf=term.idf, score=term.score) for term in terms),
-        vectors=near,
-        fused=score if fused else None,
+        words=words,
+        terms=tuple(TermShare(term=share.term, idf=share.idf, score=share.score) for share in shares),
+        vectors=None if cosine is None else Standing(rank=by_vectors.get(number), score=cosine),
+        fused=one.score if mode == "hybrid" else None,
     )
-    relevance = max(coverage, near.score if near is not None else 0.0)
-    return Ranked(number, score, min(max(relevance, 0.0), 1.0), why)
+    coverage = found.words.coverage(shares) if found.words is not None else 0.0
+    return min(max(coverage, cosine or 0.0, 0.0), 1.0), why

@@ -21,13 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blocks.database import database_errors
 from schemas.canonical import require_storable
 from schemas.errors import BadInput, NotFound
-from schemas.search import SearchFilter, SearchHit, SearchMode, SearchOutcome, Standing
+from schemas.search import SearchFilter, SearchHit, SearchMode, SearchOutcome, Standing, Why
 from tasks.ledger.calls import embed
 from tasks.ledger.reranking import rerank
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.retrieval.fusion import diversify
 from tasks.retrieval.legacy_search import search_by_old_rules
-from tasks.retrieval.ranking import USUAL, Ranked, RankingOptions, look_up, rank
+from tasks.retrieval.ranking import USUAL, Ranked, RankingOptions, look_up, rank, reasons
 from tasks.retrieval.vector_search import Generation, active_generation, read_vectors
 
 MOST_HITS = 1000
@@ -218,43 +218,49 @@ async def search_generation(
     )  # fmt: skip
     ranked = rank(found, wish.mode, wish.options)
     pool = ranked[: wish.pool]
+    why = reasons(found, pool, wish.mode)
     if wish.mmr is not None:
         vectors = await read_vectors(connection, generation, [one.number for one in pool])
-        pool = _diverse(pool, vectors, wish)
+        pool, gains = _diverse(pool, vectors, wish.mmr)
+        why = {number: _with_gain(reason, gains.get(number)) for number, reason in why.items()}
     rows = (await connection.execute(_HITS, {"numbers": [one.number for one in pool]})).all()
     return SearchOutcome(
         query=wish.query,
         mode=wish.mode,
-        hits=tuple(_hits(pool, {row.number: row for row in rows})),
+        hits=tuple(_hits(pool, why, {row.number: row for row in rows})),
         generation=generation.id,
         candidates=len(ranked),
     )
 
 
-def _hits(ranked: Sequence[Ranked], rows: Mapping[int, Row[Any]]) -> Iterator[SearchHit]:
+def _hits(
+    ranked: Sequence[Ranked], why: Mapping[int, tuple[float, Why]], rows: Mapping[int, Row[Any]]
+) -> Iterator[SearchHit]:
     for one in ranked:
         if (row := rows.get(one.number)) is not None:
             columns = {name: value for name, value in row._mapping.items() if name != "number"}
-            columns["heading_path"] = tuple(row.heading_path)
-            yield SearchHit(**columns, score=one.score, relevance=one.relevance, why=one.why)
+            relevance, reason = why[one.number]
+            yield SearchHit(**columns, score=one.score, relevance=relevance, why=reason)
 
 
-def _diverse(pool: Sequence[Ranked], vectors: Mapping[int, NDArray[np.float32]], wish: Wish) -> list[Ranked]:
-    """The passages in the order of their marginal relevance; those without a vector come last, as they were."""
+def _diverse(
+    pool: Sequence[Ranked], vectors: Mapping[int, NDArray[np.float32]], weight: float
+) -> tuple[list[Ranked], dict[int, float]]:
+    """The passages in the order of their marginal relevance, which is their score then; those without a vector last."""
     known = [one for one in pool if one.number in vectors]
     if not known:
-        return list(pool)
+        return list(pool), {}
     best = max(one.score for one in known) or 1.0
     relevance = [one.score / best for one in known]
-    weight = wish.mmr if wish.mmr is not None else 1.0
     order = diversify(relevance, np.stack([vectors[one.number] for one in known]), limit=len(known), weight=weight)
-    chosen = [_marginal(known[place], gain) for place, gain in order]
-    return chosen + [one for one in pool if one.number not in vectors]
+    gains = {known[place].number: gain for place, gain in order}
+    chosen = [Ranked(number, gain) for number, gain in gains.items()]
+    return chosen + [one for one in pool if one.number not in vectors], gains
 
 
-def _marginal(one: Ranked, gain: float) -> Ranked:
-    why = one.why.model_copy(update={"marginal_relevance": gain})
-    return Ranked(one.number, gain, one.relevance, why)
+def _with_gain(reason: tuple[float, Why], gain: float | None) -> tuple[float, Why]:
+    relevance, why = reason
+    return relevance, why.model_copy(update={"marginal_relevance": gain})
 
 
 @asynccontextmanager

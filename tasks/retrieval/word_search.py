@@ -74,11 +74,11 @@ class WordIndex:
         self.wanted = _numbers(rows[_WANTED_ROW].packed) if limited else None
 
     def score(
-        self, terms: Mapping[str, float], *, parameters: Bm25Parameters = TEXTBOOK, explained: int = 0
+        self, terms: Mapping[str, float], *, parameters: Bm25Parameters = TEXTBOOK, depth: int = 100
     ) -> WordScores:
-        """The chunks with any of `terms`, best first."""
+        """The chunks with any of `terms`; the best `depth` in order."""
         return score_words(
-            self._postings, terms, self._statistics, wanted=self.wanted, parameters=parameters, explained=explained
+            self._postings, terms, self._statistics, wanted=self.wanted, parameters=parameters, depth=depth
         )
 
 

@@ -24,6 +24,10 @@ from tests.tasks.answering.conftest import (
     search_rows,
 )
 
+STANDS = """
+    SELECT course_materials.content, chunks.content FROM chunks JOIN course_materials ON course_materials.id = material_id
+    WHERE chunks.id = :id
+"""
 QUESTION = "What is the derivative of a function?"
 
 
@@ -39,10 +43,9 @@ async def test_every_citation_is_a_chunk_that_was_shown_and_words_that_stand_in_
     first, second = answer.citations
     assert {first.material_id, second.material_id} == {"m-derivative", "m-product"}
     for cited in answer.citations:
-        (row,) = run(school, "SELECT m.content AS whole, c.content AS chunk FROM chunks AS c "
-                             "JOIN course_materials AS m ON m.id = material_id WHERE c.id = :id", id=cited.chunk_id)  # fmt: skip
+        found = run(school, STANDS, id=cited.chunk_id)
         assert cited.chunk_id in answer.shown
-        whole, chunk = row.whole, row.chunk
+        (whole, chunk) = found[0]
         assert whole[cited.start : cited.end] == cited.quote
         assert cited.quote in chunk
     assert (answer.answered, answer.dropped, answer.confidence.support) == (True, (), 1.0)

@@ -25,7 +25,7 @@ from tests.tasks.answering.conftest import (
 )
 
 STANDS = """
-    SELECT course_materials.content, chunks.content FROM chunks JOIN course_materials ON course_materials.id = material_id
+    SELECT whole.content, chunks.content FROM chunks JOIN course_materials AS whole ON whole.id = material_id
     WHERE chunks.id = :id
 """
 QUESTION = "What is the derivative of a function?"

@@ -25,6 +25,7 @@ class HeadraceSettings(Block):
     review_model: str = Field("", description="Model that audits drafts")
     judge_model: str = Field("", description="Model that scores answers")
     embedding_model: str = Field("", description="Model that embeds texts")
+    chat_pages: str = Field("", description="Folder of pages that chats may be about; a path on the worker's machine")
     models: str = Field("", description="File of named models; a path on the worker's machine")
     local_model: str = Field("", description="GGUF file to serve as the local model; a path on the worker's machine")
     local_context: int | None = Field(None, ge=2048, description="Context window of the local model, in tokens")

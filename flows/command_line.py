@@ -19,6 +19,7 @@ from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
 
+from flows.answering_commands import ask, chat, go_on_with_answer
 from flows.command_options import AtLeastOne, Bare, Fresh, Json
 from flows.cost_commands import budget, costs
 from flows.database_commands import database
@@ -62,6 +63,18 @@ app.command(estimate)
 app.command(migrate)
 app.command(rollback)
 app.command(rejects)
+app.command(ask)
+app.command(chat)
+app.command(
+    "flows.answering_commands:threads",
+    name="threads",
+    help="Threads of the forum: list, read, ask, answer, change, make of a conversation.",
+)
+app.command(
+    "flows.answering_commands:conversations",
+    name="conversations",
+    help="Conversations with the assistant: list, read, clean up.",
+)
 app.command(search)
 app.command(embed)
 app.command(embeddings)
@@ -213,6 +226,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
         return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "refresh-embeddings":
         return go_on_with_refresh(record.parameters, run, bare=bare, as_json=json)
+    if record.flow == "answer-question":
+        return go_on_with_answer(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:
         raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
     if "source" not in record.parameters:

@@ -6,3 +6,6 @@ from typing import Literal
 
 Rating = Literal["positive", "negative", "neutral"]
 InsightType = Literal["market_brief", "radar", "ad_insight", "risk"]
+ThreadStatus = Literal["open", "answered", "resolved"]
+MessageRole = Literal["user", "assistant", "system"]
+ConfidenceLevel = Literal["high", "medium", "low"]

@@ -130,6 +130,9 @@ class Settings(RunPodSettings):
     lease_seconds: float = Field(30.0, gt=0)
     lease_renewal_seconds: float = Field(10.0, gt=0)
 
+    chat_pages: Path | None = None
+    """A folder of Markdown files, each of which describes a page that conversations may be about."""
+
     task_runner: str | None = None
 
     @model_validator(mode="before")

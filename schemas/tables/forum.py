@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, CheckConstraint, ForeignKey, Integer, Text
+from sqlalchemy import ARRAY, Boolean, CheckConstraint, ForeignKey, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base
@@ -118,16 +119,17 @@ class CourseMaterial(_Kept, Base):
 
 
 class AiAnswer(_Kept, Base):
-    """The tutor's answer to a thread."""
+    """The tutor's answer to a thread, or to a question that somebody asked outside of threads."""
 
     __tablename__ = "ai_answers"
     __table_args__ = (
         one_of("confidence_level", "high", "medium", "low"),
         CheckConstraint("confidence_score BETWEEN 0 AND 100", name="confidence_score_range"),
+        CheckConstraint("thread_id IS NOT NULL OR question IS NOT NULL", name="asked"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    thread_id: Mapped[str] = mapped_column(ForeignKey("threads.id"), index=True)
+    thread_id: Mapped[str | None] = mapped_column(ForeignKey("threads.id"), index=True)
     course_id: Mapped[str | None] = mapped_column(ForeignKey("courses.id"), index=True)
     content: Mapped[str]
     confidence_level: Mapped[str | None]
@@ -139,6 +141,15 @@ class AiAnswer(_Kept, Base):
     endorsed_by: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     generated_at: Mapped[datetime]
     updated_at: Mapped[datetime | None]
+    user_id: Mapped[str | None] = mapped_column(index=True)
+    """Who asked; who reads an answer without a thread."""
+    question: Mapped[str | None]
+    """As it was asked; None where the source did not say."""
+    answered: Mapped[bool | None] = mapped_column(Boolean)
+    """False where the materials do not say; None where the source did not say."""
+    model: Mapped[str | None]
+    request_id: Mapped[UUID | None]
+    """The call that answered; no key, as calls leave with their partition."""
 
 
 class Citation(_Kept, Base):
@@ -161,6 +172,11 @@ class Citation(_Kept, Base):
     excerpt: Mapped[str | None]
     relevance: Mapped[int | None] = mapped_column(Integer)
     link: Mapped[str | None]
+    chunk_id: Mapped[UUID | None] = mapped_column(ForeignKey("chunks.id", ondelete="SET NULL"), index=True)
+    """The chunk that was shown to the model, while there is one."""
+    start_char: Mapped[int | None] = mapped_column(Integer)
+    end_char: Mapped[int | None] = mapped_column(Integer)
+    """`excerpt` was `material.content[start_char:end_char]`."""
 
 
 class AiConversation(_Kept, Base):
@@ -178,13 +194,21 @@ class AiConversation(_Kept, Base):
     """As the source counted."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime | None]
+    summary: Mapped[str | None]
+    """What was said up to the message `summarized_id` of `summarized_until`, in short."""
+    summarized_until: Mapped[datetime | None]
+    summarized_id: Mapped[str | None]
 
 
 class AiMessage(_Kept, Base):
-    """One turn of a conversation."""
+    """One turn of a conversation; turns are in the order of `created_at`, then of `id`."""
 
     __tablename__ = "ai_messages"
-    __table_args__ = (one_of("role", "user", "assistant", "system"),)
+    __table_args__ = (
+        one_of("role", "user", "assistant", "system"),
+        Index("ix_ai_messages_conversation_id_created_at_id", "conversation_id", "created_at", "id"),
+        Index("ix_ai_messages_created_at", "created_at"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     conversation_id: Mapped[str] = mapped_column(ForeignKey("ai_conversations.id"), index=True)

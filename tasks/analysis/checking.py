@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
+from blocks.documents.evidence import NormalizedBill, locate
 from schemas.analysis import (
     Amounts,
     BillAnalysis,
@@ -19,7 +20,6 @@ from schemas.analysis import (
     SearchResult,
 )
 from schemas.bills import MIN_QUOTE_WORDS, Sentence, Span
-from tasks.analysis.evidence import NormalizedBill, locate
 from tasks.analysis.reading import BillText, load_bill
 from tasks.ledger.session import open_ledger
 from tasks.ledger.steps import step

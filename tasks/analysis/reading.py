@@ -19,13 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blocks.database import database_errors
 from blocks.documents import fetch_document
+from blocks.documents.evidence import NormalizedBill
 from schemas.analysis import BillRef
 from schemas.bills import UNKNOWN, BillKey, Document, Section, Sentence, Span, guess_bill_key
 from schemas.canonical import postgres_text
 from schemas.errors import BadInput, NotFound
 from schemas.identifiers import new_id
 from schemas.tables import Bill
-from tasks.analysis.evidence import NormalizedBill
 from tasks.analysis.sections import split_sections
 from tasks.analysis.sentences import split_sentences
 from tasks.ledger.rows import insert_rows

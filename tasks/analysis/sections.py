@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
+from blocks.documents.normalization import lines_are_wrapped, mask_page_furniture
 from schemas.bills import Section, SectionKind, Span
 from tasks.analysis.grouping import split_span
-from tasks.analysis.normalization import lines_are_wrapped, mask_page_furniture
 
 WINDOW_TOKENS = 800
 """Size of the windows of a bill without headings."""

@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
 
+from blocks.documents.normalization import lines_are_wrapped, mask_page_furniture
 from schemas.bills import MIN_QUOTE_WORDS, Section, Sentence, Span
-from tasks.analysis.normalization import lines_are_wrapped, mask_page_furniture
 
 MAX_SENTENCE_WORDS = 120
 MAX_SENTENCE_CHARACTERS = 1_200

@@ -150,6 +150,7 @@ OLD_COLUMNS = {
 
 
 OLD_FUNCTIONS = {
+    "cleanup_conversations": "",
     "get_daily_cost": "target_date date",
     "get_monthly_cost": "target_year integer, target_month integer",
     "get_cost_breakdown": "start_date date, end_date date, group_by text",

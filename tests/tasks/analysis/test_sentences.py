@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.analysis.normalization import mask_page_furniture
+from blocks.documents.normalization import mask_page_furniture
 from tasks.analysis.sections import split_sections
 from tasks.analysis.sentences import (
     MAX_SENTENCE_CHARACTERS,

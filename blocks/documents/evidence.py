@@ -24,14 +24,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
-from schemas.bills import Located, Section, Span
-from tasks.analysis.normalization import (
+from blocks.documents.normalization import (
     NormalizedText,
     mask_amendment_marks,
     mask_page_furniture,
     matching_key,
     normalize,
 )
+from schemas.bills import Located, Section, Span
 
 NEAR = 0.8
 """Similarity from which the nearest text is called approximate rather than the quote missing."""
@@ -195,7 +195,8 @@ def _stands_alone(masked: str, span: Span) -> bool:
 
 
 def _cuts_word(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum()
+    """True between two letters or digits of a script that puts blanks between words."""
+    return left.isalnum() and right.isalnum() and not (_UNSPACED.match(left) or _UNSPACED.match(right))
 
 
 def _nearest(quote: str, bill: NormalizedBill, words: int) -> Located:
@@ -321,6 +322,7 @@ def _lowered(text: str) -> str:
 
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['’.,-][^\W_]+)*")
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _TRIMMED = " \t\r\n.,;:…"
 _ELLIPSIS = re.compile(r"\[?(?:\.\s?\.\s?\.(?:\s?\.)*|…+)\]?|(?:\*\s?){3,}")
 _NEGATION_BEFORE = re.compile(r"\b(?:no|not|never|neither|nor)[\s\"'`“‘]+\Z", re.IGNORECASE)

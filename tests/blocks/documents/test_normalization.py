@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.bills import ADDED_OPEN, MARK_CLOSE, STRUCK_OPEN
-from tasks.analysis.normalization import (
+from blocks.documents.normalization import (
     lines_are_wrapped,
     mask_amendment_marks,
     mask_page_furniture,
     matching_key,
     normalize,
 )
+from schemas.bills import ADDED_OPEN, MARK_CLOSE, STRUCK_OPEN
 from tests.tasks.analysis.real_bills import each_bill, text_of
 
 UNEVEN = st.text(

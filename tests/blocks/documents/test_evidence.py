@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blocks.documents.evidence import NEAR, NormalizedBill, locate
 from schemas.bills import ADDED_OPEN, MARK_CLOSE, MIN_QUOTE_WORDS, STRUCK_OPEN, Sentence, Span
-from tasks.analysis.evidence import NEAR, NormalizedBill, locate
 from tasks.analysis.sections import split_sections
 from tasks.analysis.sentences import split_sentences
 from tests.tasks.analysis.real_bills import each_bill, text_of

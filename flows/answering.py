@@ -1,0 +1,147 @@
+"""Questions answered from course materials, and conversations that are too old.
+
+from flows.answering import answer_question
+from flows.running import run_flow
+
+report = await run_flow(answer_question, {"question": "When is a function differentiable?", "courses": ["math221"]})
+print(report.answer.text, report.answer.citations)
+"""
+
+from __future__ import annotations
+
+import logging
+
+from prefect import flow
+from pydantic import BaseModel
+
+from flows.answering_presentation import as_markdown
+from flows.running import note_run, prefect_flow_run_id
+from schemas.answering import AnswerReport, ContextLimits
+from schemas.errors import BadInput
+from tasks.answering.ask import LONGEST_QUESTION, ask, require_question
+from tasks.answering.conversations import clean_conversations
+from tasks.answering.searching import Search
+from tasks.answering.threads import read_thread
+from tasks.ledger.runs import RunRequest, open_run
+from tasks.ledger.session import open_ledger
+
+log = logging.getLogger("headrace")
+
+ANSWER_QUESTION = "answer-question"
+SUBJECT = 100
+"""Characters of a question that its run is called by."""
+
+
+@flow(name=ANSWER_QUESTION, persist_result=False)
+async def answer_question(
+    question: str = "",
+    courses: list[str] | None = None,
+    user: str = "",
+    thread: str = "",
+    model: str = "",
+    materials: int = 5,
+    tokens: int | None = None,
+    project: str = "",
+    fresh: bool = False,
+) -> AnswerReport:
+    """Answer a question from course materials; every sentence cites words that stand in them.
+
+    Args:
+        question: What is asked; empty: what the thread asks
+        courses: Ids or codes of the courses to look in; none: all, or those the user is enrolled in
+        user: Who asks; only materials of their courses are read; empty: an operator, who may read all
+        thread: Id of the forum's thread that is answered; empty: none
+        model: LiteLLM name of the model; empty: HEADRACE_CHAT_MODEL
+        materials: At most so many materials are shown to the model
+        tokens: At most so many tokens of them; empty: 2,000, and 3,000 over several courses
+        project: Whose budget pays; empty: HEADRACE_PROJECT
+        fresh: Ask the model anew instead of using a stored answer
+
+    Raises:
+        BadInput, NotFound: there is no question, course or thread of that kind; nothing was begun.
+        BudgetExceeded, RetriesExhausted, AnswerRejected: the model could not be used; the run can be resumed.
+    """
+    async with open_ledger() as ledger:
+        asked, looked_in = await _asked(question, courses or [], user or None, thread)
+        limits = ContextLimits(materials=materials, tokens=tokens)
+        parameters = {"question": question, "courses": courses, "user": user, "thread": thread, "model": model}
+        request = RunRequest(
+            flow=ANSWER_QUESTION,
+            subject=" ".join(asked.split())[:SUBJECT],
+            project=project or ledger.settings.project,
+            parameters={**parameters, **dict(limits), "project": project, "fresh": fresh},
+            user=user or None,
+            fresh=fresh,
+            prefect_flow_run_id=prefect_flow_run_id(),
+        )
+        async with open_run(request) as run:
+            note_run(run)
+            answer = await ask(
+                asked,
+                search=retrieval(),
+                courses=looked_in,
+                user=user or None,
+                thread_id=thread or None,
+                model=model or None,
+                limits=limits,
+            )
+            run.result = {"answer_id": answer.id, "answered": answer.answered}
+    report = AnswerReport(run_id=run.id, answer=answer)
+    await _publish(report)
+    return report
+
+
+async def _asked(question: str, courses: list[str], user: str | None, thread: str) -> tuple[str, list[str]]:
+    """What is asked, and of which courses: a thread's are its own.
+
+    Raises:
+        BadInput: nothing is asked.
+        NotFound: there is no such thread in a course of the user.
+    """
+    if not thread:
+        return require_question(question), courses
+    if courses:
+        raise BadInput("a thread is answered from its own course: name no others")
+    found = await read_thread(thread, user)
+    asked = question or f"{found.title}\n\n{found.content}"[:LONGEST_QUESTION]
+    return require_question(asked), [found.course_id]
+
+
+def retrieval() -> Search:
+    """The search of the materials."""
+    from tasks.retrieval.searching import search
+
+    return search
+
+
+async def _publish(report: AnswerReport) -> None:
+    """Inside a Prefect flow run the answer with its citations is an artifact."""
+    if prefect_flow_run_id() is None:
+        return
+    from prefect.artifacts import acreate_markdown_artifact
+
+    try:
+        await acreate_markdown_artifact(
+            markdown=as_markdown(report.answer), key=ANSWER_QUESTION, description=f"Run {report.run_id}"
+        )
+    except Exception as error:  # of Prefect's client, of its HTTP or of the server
+        log.warning("the answer of run %s is no artifact: %s", report.run_id, type(error).__name__)
+
+
+class Cleaned(BaseModel):
+    """What retention took away."""
+
+    run_id: None = None
+    status: str = "completed"
+    messages: int
+
+    @property
+    def message(self) -> str:
+        """For people."""
+        return f"{self.messages:,} messages older than 90 days are gone"
+
+
+@flow(name="clean-conversations", persist_result=False)
+async def clean_old_conversations() -> Cleaned:
+    """Delete the messages of conversations that are older than 90 days, and the conversations they leave empty."""
+    return Cleaned(messages=await clean_conversations())

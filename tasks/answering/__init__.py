@@ -1,0 +1,1 @@
+"""Answers from course materials that cite them, conversations that remember, and threads."""

@@ -58,6 +58,9 @@ app.command(rerank)
 app.command(estimate)
 app.command(migrate)
 app.command(rollback)
+app.command(
+    "flows.material_commands:materials", name="materials", help="Course materials: what search and answers work on."
+)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

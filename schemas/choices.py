@@ -6,3 +6,6 @@ from typing import Literal
 
 Rating = Literal["positive", "negative", "neutral"]
 InsightType = Literal["market_brief", "radar", "ad_insight", "risk"]
+MaterialType = Literal[
+    "assignment", "lab", "lecture", "note", "reading", "schedule", "slide", "syllabus", "textbook"
+]  # fmt: skip

@@ -165,7 +165,7 @@ async def test_what_is_no_text_is_refused_in_one_sentence(data: bytes, says: str
         ("folder", "is a folder; name a file in it"),
         ("x" * 300, "cannot be opened"),
         ("nul\x00.txt", "cannot be opened"),
-        ("bill.json", "is application/json; give a bill's text, Markdown, HTML, XML or PDF"),
+        ("bill.json", "is application/json; give text, Markdown, HTML, XML, LaTeX or PDF"),
         ("bill.mp3", "is audio/mpeg"),
         ("fake.pdf", "is called a PDF but is none"),
         ("bill.txt/inside", "cannot be opened"),

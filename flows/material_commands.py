@@ -45,7 +45,7 @@ def add(
         Make the course when there is none.
     """
     from flows.material_presentation import show_added
-    from tasks.embedding.materials import add_materials
+    from tasks.embedding.course_materials import add_materials
 
     work = add_materials(course, paths, material_type=type, week=week, root=root or None, create_course=create_course)
     return show_added(asyncio.run(work), as_json=json)
@@ -61,7 +61,7 @@ def list_(course: str = "", *, json: Json = False) -> int:
         Id or code of the course.
     """
     from flows.material_presentation import show_materials
-    from tasks.embedding.materials import list_materials
+    from tasks.embedding.course_materials import list_materials
 
     return show_materials(asyncio.run(list_materials(course or None)), as_json=json)
 
@@ -78,6 +78,6 @@ def remove(id: str, *more: str, json: Json = False) -> int:
         Ids of others.
     """
     from flows.material_presentation import show_removed
-    from tasks.embedding.materials import remove_materials
+    from tasks.embedding.course_materials import remove_materials
 
     return show_removed(asyncio.run(remove_materials([id, *more])), as_json=json)

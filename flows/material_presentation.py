@@ -8,7 +8,12 @@ from pydantic import BaseModel
 from rich.markup import escape
 
 from flows.presentation import console, table, write_json
-from schemas.materials import AddedMaterials, ListedMaterial, RemovedMaterials
+from schemas.materials import AddedMaterials, ListedMaterial, MaterialChange, RemovedMaterials
+
+
+SHOWN = 50
+"""Changed materials that a person is shown; a machine gets all."""
+COLUMNS = ("type", "week", "title", "characters", "id")
 
 
 class _Added(AddedMaterials):
@@ -35,8 +40,9 @@ def show_added(added: AddedMaterials, *, as_json: bool) -> int:
     out = console()
     changed = [material for material in added.materials if material.change != "unchanged"]
     if changed:
-        rows = [(each.change, each.type, each.week, escape(each.title), each.characters, each.id) for each in changed]
-        out.print(table("", ("", "type", "week", "title", "characters", "id"), rows))
+        rows = ((each.change, *_cells(each)) for each in changed[:SHOWN])
+        out.print(table("", ("", *COLUMNS), rows))
+        out.print(f"… and {len(changed) - SHOWN} more" if len(changed) > SHOWN else "")
     for unread in added.unread:
         out.print(f"• not read: {unread.reason}", soft_wrap=True, markup=False)
     counts = ", ".join(f"{added.count(change)} {change}" for change in ("added", "updated", "unchanged"))
@@ -66,6 +72,10 @@ def show_materials(materials: Sequence[ListedMaterial], *, as_json: bool) -> int
     ]
     out.print(table("", ("course", "type", "week", "title", "characters", "id"), rows))
     return 0
+
+
+def _cells(material: MaterialChange | ListedMaterial) -> tuple[object, ...]:
+    return material.type, material.week, escape(material.title), material.characters, material.id
 
 
 def show_removed(removed: RemovedMaterials, *, as_json: bool) -> int:

@@ -110,7 +110,7 @@ def _parser() -> MarkdownIt:
 def _title(source: str) -> str:
     """A heading as text: one line, without the marks around it."""
     plain = _HEADING_NOISE.sub("", " ".join(source.split()))
-    return plain.strip().strip("#").strip()[:HEADING_CHARACTERS]
+    return plain.strip()[:HEADING_CHARACTERS]
 
 
 def _latex(content: str) -> Structure:

@@ -14,7 +14,7 @@ from schemas.errors import BadInput, NotFound
 from schemas.retrieval import ChunkLimits
 from schemas.settings import Settings
 from tasks.embedding.chunking import chunk_text
-from tasks.embedding.materials import add_materials, list_materials, material_id, remove_materials
+from tasks.embedding.course_materials import add_materials, list_materials, material_id, remove_materials
 from tasks.embedding.structure import material_format
 from tasks.ledger.session import Ledger
 from tests.blocks.documents.made_pdf import pdf_with
@@ -267,6 +267,13 @@ def test_the_command_says_what_it_did_to_people_and_machines(headrace: Run, fold
     assert (gone.code, gone.out) == (0, "2 removed\n")
     assert headrace("materials", "list").out.count("material-") == 3
     assert headrace("materials", "remove", listed[2]["id"], "--json").json["removed"] == [listed[2]["id"]]
+
+
+def test_a_long_list_of_changes_is_cut_for_people(headrace: Run, tmp_path: Path) -> None:
+    for number in range(53):
+        (tmp_path / f"{number}.md").write_text("Text.")
+    said = headrace("materials", "add", "CS", tmp_path, "--create-course").out
+    assert (said.count("material-"), "… and 3 more" in said) == (50, True)
 
 
 def test_bad_usage_of_the_command_is_one_sentence(headrace: Run, tmp_path: Path) -> None:

@@ -180,6 +180,12 @@ async def test_a_path_that_cannot_be_read_is_named(tmp_path: Path, name: str, sa
     assert repr(str(tmp_path))[1:-1] in str(caught.value)
 
 
+async def test_latex_is_read_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "bill.tex").write_bytes("% x\r\n\\section{Länge}".encode("latin-1"))
+    document = await fetch_document(str(tmp_path / "bill.tex"))
+    assert (document.media_type, document.text) == ("text/x-tex", "% x\n\\section{Länge}")
+
+
 async def test_an_empty_source_is_a_folder() -> None:
     with pytest.raises(BadInput, match=r"^\. is a folder"):
         await fetch_document("")

@@ -186,6 +186,8 @@ def test_the_first_heading_is_the_one_with_words() -> None:
     assert first_heading("#\n\nSet *up*\n=====\n\n# B", "markdown") == "Set up"
     assert first_heading("no heading", "markdown") is None
     assert first_heading("## Trees {#trees .x}\n", "markdown") == "Trees"
+    assert first_heading("# #Deque#: an #SSet# ##\n", "markdown") == "#Deque#: an #SSet#"
+    assert first_heading("\\section{Never closed\nText.", "latex") == "Never closed"
     assert first_heading("## Iterating, $\\binom{n}{2}$ times\n", "markdown") == "Iterating, $\\binom{n}{2}$ times"
 
 

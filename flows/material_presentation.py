@@ -10,7 +10,6 @@ from rich.markup import escape
 from flows.presentation import console, table, write_json
 from schemas.materials import AddedMaterials, ListedMaterial, MaterialChange, RemovedMaterials
 
-
 SHOWN = 50
 """Changed materials that a person is shown; a machine gets all."""
 COLUMNS = ("type", "week", "title", "characters", "id")

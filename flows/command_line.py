@@ -78,6 +78,9 @@ app.command(
 app.command(search)
 app.command(embed)
 app.command(embeddings)
+app.command(
+    "flows.material_commands:materials", name="materials", help="Course materials: what search and answers work on."
+)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

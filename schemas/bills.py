@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from schemas.errors import BadInput
 
-MediaType = Literal["text/plain", "text/markdown", "text/html", "application/xml", "application/pdf"]
+MediaType = Literal["text/plain", "text/markdown", "text/html", "application/xml", "text/x-tex", "application/pdf"]
 SectionKind = Literal["preamble", "division", "section", "amendment", "window"]
 LocatedStatus = Literal["exact", "approximate", "missing"]
 

@@ -9,3 +9,6 @@ InsightType = Literal["market_brief", "radar", "ad_insight", "risk"]
 ThreadStatus = Literal["open", "answered", "resolved"]
 MessageRole = Literal["user", "assistant", "system"]
 ConfidenceLevel = Literal["high", "medium", "low"]
+MaterialType = Literal[
+    "assignment", "lab", "lecture", "note", "reading", "schedule", "slide", "syllabus", "textbook"
+]  # fmt: skip

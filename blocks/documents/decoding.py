@@ -25,7 +25,7 @@ def decode(data: bytes, name: str, charset: str | None, *, marked_up: bool) -> t
         if data.startswith(mark) and (text := _decoded(data[len(mark) :], marked)) is not None:
             return text, marked
     if _is_binary(data[:_SAMPLE_BYTES]):
-        raise BadInput(f"{name} is binary; give a bill's text, Markdown, HTML, XML or PDF")
+        raise BadInput(f"{name} is binary; give text, Markdown, HTML, XML, LaTeX or PDF")
     declared = _declared(data) if marked_up else None
     for candidate in (charset, declared, "utf-8"):
         encoding = _usual_name(candidate)

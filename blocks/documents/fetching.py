@@ -37,6 +37,7 @@ async def fetch_document(
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
     max_bytes: int = MAX_BYTES,
+    as_markdown: bool = False,
 ) -> Document:
     """The document at `source`, as plain text.
 
@@ -44,9 +45,10 @@ async def fetch_document(
         source: a path, an http(s) URL (redirects are followed), or `-` for standard input.
         timeout_seconds: bound on the whole of a download.
         max_bytes: bound on the size, after decompression.
+        as_markdown: headings, list items and code of HTML are marked as Markdown does.
 
     Raises:
-        BadInput: there is nothing to read, or it is no text, Markdown, HTML, XML or PDF; the message
+        BadInput: there is nothing to read, or it is no text, Markdown, HTML, XML, LaTeX or PDF; the message
             is one sentence that names the source and says what would be right.
     """
     if source == "-":
@@ -57,15 +59,20 @@ async def fetch_document(
         fetched = _Fetched(source, await asyncio.to_thread(_read_file, source, max_bytes))
     if len(fetched.data) > max_bytes:
         raise BadInput(f"{_name(fetched.source)} is larger than {_size(max_bytes)}; give a smaller file or split it")
-    return await asyncio.to_thread(_read, fetched)
+    return await asyncio.to_thread(_read, fetched, as_markdown)
 
 
-def _read(fetched: _Fetched) -> Document:
+def _read(fetched: _Fetched, as_markdown: bool) -> Document:
     media_type, text, encoding = read_document(
-        fetched.data, _name(fetched.source), fetched.source, fetched.content_type, fetched.charset
+        fetched.data,
+        _name(fetched.source),
+        fetched.source,
+        fetched.content_type,
+        fetched.charset,
+        as_markdown=as_markdown,
     )
     return Document(
-        source=fetched.source,
+        source=shown_path(fetched.source),
         media_type=media_type,
         text=text,
         encoding=encoding,
@@ -184,8 +191,13 @@ def _without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def shown_path(path: str) -> str:
+    """`path` as text that can be stored: bytes of a name that are no UTF-8 stand as `\\xff`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _name(source: str) -> str:
-    return "standard input" if source == "-" else source
+    return "standard input" if source == "-" else shown_path(source)
 
 
 def _size(count: int) -> str:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 
-def html_text(source: str, name: str) -> str:
+def html_text(source: str, name: str, *, as_markdown: bool = False) -> str:
     """The visible text of an HTML page, a paragraph a line; preformatted text as it stands.
+
+    With `as_markdown`, headings, list items and preformatted text are marked as Markdown does.
 
     Raises:
         BadInput: there is no page in it.
@@ -41,8 +43,8 @@ def html_text(source: str, name: str) -> str:
     if root is None:
         raise BadInput(f"{name} holds no HTML page; give the page as it is served")
     if any(entry.level >= etree.ErrorLevels.FATAL for entry in parser.error_log):
-        raise BadInput(f"{name} is nested too deeply to be a bill; give the page as it is served")
-    return _HtmlReader(root).text()
+        raise BadInput(f"{name} is nested too deeply to be read; give the page as it is served")
+    return (_MarkdownReader if as_markdown else _HtmlReader)(root).text()
 
 
 def xml_text(source: str, name: str) -> str:
@@ -199,6 +201,25 @@ class _HtmlReader(_Reader):
         return ADDED_OPEN if added else ""
 
 
+class _MarkdownReader(_HtmlReader):
+    """HTML whose headings, list items and code can be told from its text."""
+
+    def open(self, element: _Element) -> None:
+        super().open(element)
+        tag = _tag(element)
+        if tag in _HEADINGS:
+            self.page.write("#" * int(tag[1]) + " ", opens=True)
+        elif tag == "pre":
+            self.page.write("```\n", verbatim=True)
+        elif tag == "li" and ((element.text or "").strip() or len(element) == 0 or not _is_block(element[0])):
+            self.page.write("- ", opens=True)
+
+    def close(self, element: _Element) -> None:
+        if _tag(element) == "pre":
+            self.page.write("\n```", verbatim=True)
+        super().close(element)
+
+
 class _XmlReader(_Reader):
     """Bills: numbers, captions and texts of a level on one line; sections apart."""
 
@@ -305,6 +326,10 @@ def _begins_with_mark(element: _Element) -> bool:
     return first[:1] in set(".:;,—-–")
 
 
+def _is_block(element: _Element) -> bool:
+    return _tag(element) in _HTML_PARAGRAPHS or _tag(element) in _HTML_LINES
+
+
 def _is_struck(element: _Element) -> bool:
     return _tag(element) in {"s", "del", "strike"} or "line-through" in element.get("style", "")
 
@@ -318,6 +343,7 @@ _SPACE = re.compile(r"\s+")
 _TRAILING_SPACE = re.compile(r"[ \t]+(?=\n)")
 _EMPTY_MARK = re.compile(rf"(?:{re.escape(STRUCK_OPEN)}|{re.escape(ADDED_OPEN)})\s*{re.escape(MARK_CLOSE)}")
 _SPACE_IN_MARK = re.compile(rf"[ \t]+{re.escape(MARK_CLOSE)}[ \t]*")
+_HEADINGS = frozenset(_names("h1 h2 h3 h4 h5 h6"))
 _HTML_DROPPED = frozenset(_names("script style head template noscript svg object iframe button select nav"))
 _HTML_PARAGRAPHS = frozenset(_names("p h1 h2 h3 h4 h5 h6 blockquote pre table ul ol dl hr section article"))
 _HTML_LINES = frozenset(_names("br div li dt dd tr caption header footer main aside center figure form fieldset"))

@@ -12,11 +12,17 @@ from blocks.documents.decoding import decode
 from schemas.bills import MediaType
 from schemas.errors import BadInput
 
-READABLE = "text, Markdown, HTML, XML or PDF"
+READABLE = "text, Markdown, HTML, XML, LaTeX or PDF"
 
 
 def read_document(
-    data: bytes, name: str, source: str, content_type: str | None = None, charset: str | None = None
+    data: bytes,
+    name: str,
+    source: str,
+    content_type: str | None = None,
+    charset: str | None = None,
+    *,
+    as_markdown: bool = False,
 ) -> tuple[MediaType, str, str | None]:
     """Media type, text and encoding of `data`.
 
@@ -24,24 +30,27 @@ def read_document(
         name: what messages call the document.
         source: path or URL, whose extension tells the type where `content_type` does not.
         content_type, charset: as a server declared them.
+        as_markdown: headings, list items and code of HTML are marked as Markdown does.
 
     Raises:
         BadInput: it is empty, of another kind, or holds no text.
     """
     if not data.strip():
-        raise BadInput(f"{name} is empty; give a bill's {READABLE}")
+        raise BadInput(f"{name} is empty; give {READABLE}")
     for magic, kind in _OTHER_KINDS.items():
         if data.startswith(magic):
             raise BadInput(f"{name} is {kind}; save it as {READABLE}")
     media_type = _media_type(data, name, source, content_type)
-    text, encoding = _text(data, name, media_type, charset)
+    text, encoding = _text(data, name, media_type, charset, as_markdown)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise BadInput(f"{name} holds no text; give a bill's {READABLE}")
+        raise BadInput(f"{name} holds no text; give {READABLE}")
     return media_type, text, encoding
 
 
-def _text(data: bytes, name: str, media_type: MediaType, charset: str | None) -> tuple[str, str | None]:
+def _text(
+    data: bytes, name: str, media_type: MediaType, charset: str | None, as_markdown: bool
+) -> tuple[str, str | None]:
     if media_type == "application/pdf":
         from blocks.documents.pdf import pdf_text
 
@@ -50,7 +59,7 @@ def _text(data: bytes, name: str, media_type: MediaType, charset: str | None) ->
     if media_type in {"text/html", "application/xml"}:
         from blocks.documents.markup import html_text, xml_text
 
-        text = html_text(text, name) if media_type == "text/html" else xml_text(text, name)
+        text = html_text(text, name, as_markdown=as_markdown) if media_type == "text/html" else xml_text(text, name)
     return text, encoding
 
 
@@ -64,7 +73,7 @@ def _media_type(data: bytes, name: str, source: str, content_type: str | None) -
     elif declared in _SAYS_NOTHING:
         media_type = _type_by_name(data, name, source)
     else:
-        raise BadInput(f"{name} is {declared}; give a bill's {READABLE}")
+        raise BadInput(f"{name} is {declared}; give {READABLE}")
     if media_type == "application/pdf":
         raise BadInput(f"{name} is called a PDF but is none; give the PDF itself, or {READABLE}")
     return media_type
@@ -77,7 +86,7 @@ def _type_by_name(data: bytes, name: str, source: str) -> MediaType:
         return _EXTENSIONS[extension]
     guessed, _ = mimetypes.guess_type(f"bill{extension}")
     if guessed and guessed != "text/plain" and "://" not in source:
-        raise BadInput(f"{name} is {guessed}; give a bill's {READABLE}")
+        raise BadInput(f"{name} is {guessed}; give {READABLE}")
     opening = data[:2048].lstrip(b"\xef\xbb\xbf \t\r\n")
     if _LOOKS_LIKE_HTML.match(opening):
         return "text/html"
@@ -94,6 +103,8 @@ _EXTENSIONS: dict[str, MediaType] = {
     ".xhtml": "text/html",
     ".xml": "application/xml",
     ".uslm": "application/xml",
+    ".tex": "text/x-tex",
+    ".latex": "text/x-tex",
     ".pdf": "application/pdf",
 }
 _CONTENT_TYPES: dict[str, str] = {
@@ -101,6 +112,8 @@ _CONTENT_TYPES: dict[str, str] = {
     "application/uslm+xml": "application/xml",
     "application/xhtml+xml": "text/html",
     "text/x-markdown": "text/markdown",
+    "application/x-tex": "text/x-tex",
+    "application/x-latex": "text/x-tex",
 }
 _SAYS_NOTHING = {None, "", "text/plain", "application/octet-stream", "binary/octet-stream"}
 _OTHER_KINDS = {

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 BYTES_A_TOKEN = 4
 """Of what the vocabulary does not know: other models read such text piece by piece."""
+CHARACTERS_A_TOKEN = 32
+"""At most, blanks apart: this model does not see signs without a width, others do."""
 
 
 def count_tokens(texts: Sequence[str]) -> list[int]:
     """Tokens of each text, without those that the model puts around it.
 
     A word that the vocabulary does not know is one token to this model, be it a line of base64; it counts by its
-    bytes, so that a text that fits here fits other models as well.
+    bytes, so that a text that fits here fits other models as well; so do signs that it passes over.
 
     Raises:
         ConfigurationError: the tokenizer's package is missing.
@@ -27,12 +29,18 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
     tokenizer, unknown = _tokenizer()
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return [
-        _size(text, encoding.ids, encoding.offsets, unknown) if unknown in encoding.ids else len(encoding.ids)
+        max(_size(text, encoding.ids, encoding.offsets, unknown), _least(text))
         for text, encoding in zip(texts, encodings, strict=True)
     ]
 
 
+def _least(text: str) -> int:
+    return sum(map(len, text.split())) // CHARACTERS_A_TOKEN
+
+
 def _size(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]], unknown: int) -> int:
+    if unknown not in ids:
+        return len(ids)
     sizes = (
         -(-len(text[start:end].encode(errors="replace")) // BYTES_A_TOKEN) if token == unknown else 1
         for token, (start, end) in zip(ids, offsets, strict=True)

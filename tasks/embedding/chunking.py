@@ -95,7 +95,7 @@ class _Packing:
         self.blocks = blocks
         self.limits = limits
         self.budget = budget
-        self.before = [0, *accumulate(leaf.tokens for leaf in leaves)]
+        self.before = [0, *accumulate(leaf.following for leaf in leaves)]
 
     def runs(self) -> Iterator[_Run]:
         """The chunks; each begins after the one before it does, and ends after it."""
@@ -106,7 +106,11 @@ class _Packing:
             first, fresh = self._overlapping(first, end), end
 
     def _size(self, first: int, last: int) -> int:
-        return self.before[last] - self.before[first]
+        return self.before[last] - self._base(first)
+
+    def _base(self, first: int) -> int:
+        """What a chunk that begins at `first` does not hold."""
+        return self.before[first + 1] - self.leaves[first].tokens
 
     def _begins_section(self, leaf: int) -> bool:
         return leaf == len(self.leaves) or self.leaves[leaf].strength == HEADING
@@ -120,9 +124,21 @@ class _Packing:
             end += 1
         if self._begins_section(end):
             return end
-        half = bisect_left(self.before, self.before[first] + self.budget / 2)
+        half = bisect_left(self.before, self._base(first) + self.budget / 2)
         places = range(max(fresh + 1, half), end + 1)
-        return min(places, key=lambda place: (self.leaves[place].strength, -place), default=end)
+        return min(places, key=lambda place: (self._leaves_little(place), *self._worth(place)), default=end)
+
+    def _worth(self, place: int) -> tuple[int, int]:
+        return self.leaves[place].strength, -place
+
+    def _leaves_little(self, place: int) -> bool:
+        """True when a cut there would leave next to nothing for the rest of the section."""
+        end = place
+        while end < len(self.leaves) and not (end > place and self._begins_section(end)):
+            end += 1
+            if self._size(place, end) >= self.limits.small:
+                return False
+        return True
 
     def _joins(self, first: int, heading: int) -> bool:
         """True when what stands before the heading is a whole section, small, and not below the heading's rank."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
@@ -26,16 +26,26 @@ HEADING, BLOCK, ITEM, SENTENCE, CLAUSE, ANYWHERE, AFTER_HEADING = range(7)
 PLAINLY_LONG = 64
 """A text of more characters than this times the tokens allowed is cut without being counted."""
 
+FEW_BLANKS = 2
+"""An empty line between two paragraphs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Characters `start` to `end`, without blanks around them; `block` is its place among the structure's blocks."""
+    """Characters `start` to `end`, without blanks around them.
+
+    Attributes:
+        block: its place among the structure's blocks.
+        tokens: of it by itself.
+        following: tokens that it adds to the leaf before it, with the blanks between them where they are many.
+    """
 
     start: int
     end: int
     strength: int
     block: int
     tokens: int = 0
+    following: int = 0
 
 
 def split_leaves(content: str, structure: Structure, tokens: int, count: TokenCounter) -> list[Leaf]:
@@ -50,7 +60,7 @@ def split_leaves(content: str, structure: Structure, tokens: int, count: TokenCo
         if not pending:
             break
     leaves += cutter.counted(pending)
-    return sorted(leaves, key=lambda leaf: leaf.start)
+    return cutter.joined(sorted(leaves, key=lambda leaf: leaf.start))
 
 
 class _Cutter:
@@ -119,9 +129,17 @@ class _Cutter:
         """`leaves` with their tokens."""
         counts = self.count([self.content[leaf.start : leaf.end] for leaf in leaves])
         return [
-            Leaf(leaf.start, leaf.end, leaf.strength, leaf.block, tokens)
+            Leaf(leaf.start, leaf.end, leaf.strength, leaf.block, tokens, tokens)
             for leaf, tokens in zip(leaves, counts, strict=True)
         ]
+
+    def joined(self, leaves: list[Leaf]) -> list[Leaf]:
+        """`leaves` with what they add to one another: a page of blanks is no small thing to every tokenizer."""
+        apart = [place for place in range(1, len(leaves)) if leaves[place].start - leaves[place - 1].end > FEW_BLANKS]
+        counts = self.count([self.content[leaves[place - 1].end : leaves[place].end] for place in apart])
+        for place, tokens in zip(apart, counts, strict=True):
+            leaves[place] = replace(leaves[place], following=max(tokens, leaves[place].tokens))
+        return leaves
 
     def _is_rows(self, leaf: Leaf) -> bool:
         return self.structure.blocks[leaf.block].kind == "rows"
@@ -189,7 +207,7 @@ _CLUSTER = regex.compile(r"(?=.[^\x20-\x7e\n]|[^\x20-\x7e\n])\X", regex.DOTALL)
 """What may be more than one character: printable ASCII before printable ASCII is passed over."""
 _CLOSERS = r"[\"'”’»)\]}*_]*"
 _SENTENCE_ENDS = re.compile(
-    rf"(?P<dot>\.){_CLOSERS}\s+|[.!?…‽]+{_CLOSERS}\s+|[。！？｡][”’」』）】]*|[؟۔।॥።]{_CLOSERS}\s*"
+    rf"(?P<dot>\.){_CLOSERS}\s+|[.!?…‽]+{_CLOSERS}\s+|[。．！？｡][”’」』）】]*|[؟۔।॥።]{_CLOSERS}\s*"
 )
 _NO_END = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|\d{1,3}|e\.g|i\.e|cf|vs|etc|resp|approx|Fig|Figs|Eq|Eqs|Sec|Ch|No|Thm|Def|Dr|Mr|Mrs|Ms|Prof|St|al)$"

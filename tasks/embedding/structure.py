@@ -81,6 +81,7 @@ def first_heading(content: str, material_format: MaterialFormat) -> str | None:
 def _markdown(content: str) -> Structure:
     lines = [0, *(match.end() for match in _LINE_END.finditer(content)), len(content)]
     blocks, code = [], []
+    anchored = {match.end(): match.start() for match in _ANCHORS.finditer(content)}
     tokens = _parser().parse(content)
     for token, following in pairwise([*tokens, None]):
         kind = _MARKDOWN_KINDS.get(token.type) if token is not None else None
@@ -91,7 +92,9 @@ def _markdown(content: str) -> Structure:
             code.append((start, end))
         level = int(token.tag[1:]) if kind == "heading" else 0
         title = _title(following.content) if kind == "heading" and following is not None else ""
-        blocks.append(Block(start, kind, level, title))
+        if title.count("$$") % 2:  # an equals sign on a line of its own in a formula, not under a heading
+            kind, level, title = "prose", 0, ""
+        blocks.append(Block(anchored.get(start, start), kind, level, title))
         if kind in {"heading", "rows"}:
             blocks.append(Block(end, "prose"))  # unless another begins there
     code += [match.span() for match in _CODE_SPAN.finditer(content)]
@@ -110,7 +113,7 @@ def _parser() -> MarkdownIt:
 def _title(source: str) -> str:
     """A heading as text: one line, without the marks around it."""
     plain = _HEADING_NOISE.sub("", " ".join(source.split()))
-    return plain.strip().strip("#").strip()[:HEADING_CHARACTERS]
+    return plain.strip()[:HEADING_CHARACTERS]
 
 
 def _latex(content: str) -> Structure:
@@ -159,6 +162,8 @@ _LEVELS = {
 }  # fmt: skip
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BLANK_LINES = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?:(?:\r\n|\r|\n|\f)[ \t]*)+")
+_ANCHORS = re.compile(r"^(?:<a\s[^<>\n]{1,200}>[ \t]*</a>\s{0,20})+(?=#)", re.MULTILINE)
+"""What a heading is linked to by, right before it."""
 _CODE_SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)[^`\n]{1,1000}(?<!`)\1(?!`)")
 _HEADING_NOISE = re.compile(
     r"\s\{[:#.]?[^{}$]*\}\s*$|</?[A-Za-z][^<>]{0,200}>|(?<!\\)(?:\*{1,3}|`)"

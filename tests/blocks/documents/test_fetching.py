@@ -165,7 +165,7 @@ async def test_what_is_no_text_is_refused_in_one_sentence(data: bytes, says: str
         ("folder", "is a folder; name a file in it"),
         ("x" * 300, "cannot be opened"),
         ("nul\x00.txt", "cannot be opened"),
-        ("bill.json", "is application/json; give a bill's text, Markdown, HTML, XML or PDF"),
+        ("bill.json", "is application/json; give text, Markdown, HTML, XML, LaTeX or PDF"),
         ("bill.mp3", "is audio/mpeg"),
         ("fake.pdf", "is called a PDF but is none"),
         ("bill.txt/inside", "cannot be opened"),
@@ -178,6 +178,12 @@ async def test_a_path_that_cannot_be_read_is_named(tmp_path: Path, name: str, sa
     with pytest.raises(BadInput, match=says) as caught:
         await fetch_document(str(tmp_path / name))
     assert repr(str(tmp_path))[1:-1] in str(caught.value)
+
+
+async def test_latex_is_read_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "bill.tex").write_bytes("% x\r\n\\section{Länge}".encode("latin-1"))
+    document = await fetch_document(str(tmp_path / "bill.tex"))
+    assert (document.media_type, document.text) == ("text/x-tex", "% x\n\\section{Länge}")
 
 
 async def test_an_empty_source_is_a_folder() -> None:

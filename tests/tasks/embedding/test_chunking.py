@@ -112,6 +112,22 @@ def test_a_table_that_does_not_fit_is_cut_between_rows() -> None:
     assert all(piece.content.startswith("|") and piece.content.endswith("|") for piece in chunks(content, 20))
 
 
+def test_an_equals_sign_in_a_formula_makes_no_heading() -> None:
+    (piece,) = chunks("$$\na + b\n=\nc\n$$\n\nText.", 20)
+    assert piece.heading_path == ()
+
+
+def test_the_anchor_before_a_heading_goes_with_it() -> None:
+    content = "One two three.\n\n<a name='b'></a>\n\n## B\n\nFour.\n"
+    assert texts(chunks(content, 8)) == ["One two three.", "<a name='b'></a>\n\n## B\n\nFour."]
+
+
+def test_no_scrap_is_left_at_the_end_of_a_section() -> None:
+    content = " ".join(f"Word{number} and more here." for number in range(6))  # 24 words
+    assert [piece.tokens for piece in chunks(content, 20)] == [16, 8]
+    assert [piece.tokens for piece in chunks(content + " " + content, 20)] == [20, 20, 8]
+
+
 def test_dollar_amounts_are_no_formula() -> None:
     content = "It costs $5 a day. It was $7. " * 3
     assert texts(chunks(content, 8)) == ["It costs $5 a day. It was $7."] * 3
@@ -135,9 +151,9 @@ def test_list_items_are_cut_apart_before_their_sentences_are() -> None:
 
 
 def test_chinese_is_cut_after_its_full_stops() -> None:
-    content = "线段树是一种数据结构。它可以在对数时间内完成修改！查询也是如此？是的。"
+    content = "线段树是一种数据结构．它可以在对数时间内完成修改！查询也是如此？是的。"
     assert texts(chunks(content, 16, count=characters)) == [
-        "线段树是一种数据结构。",
+        "线段树是一种数据结构．",
         "它可以在对数时间内完成修改！",
         "查询也是如此？是的。",
     ]
@@ -186,6 +202,8 @@ def test_the_first_heading_is_the_one_with_words() -> None:
     assert first_heading("#\n\nSet *up*\n=====\n\n# B", "markdown") == "Set up"
     assert first_heading("no heading", "markdown") is None
     assert first_heading("## Trees {#trees .x}\n", "markdown") == "Trees"
+    assert first_heading("# #Deque#: an #SSet# ##\n", "markdown") == "#Deque#: an #SSet#"
+    assert first_heading("\\section{Never closed\nText.", "latex") == "Never closed"
     assert first_heading("## Iterating, $\\binom{n}{2}$ times\n", "markdown") == "Iterating, $\\binom{n}{2}$ times"
 
 
@@ -204,6 +222,17 @@ def test_a_word_without_an_end_counts_by_its_bytes_and_is_cut() -> None:
     assert max(piece.tokens for piece in pieces) <= 200
     assert max(len(piece.content) for piece in pieces) <= 800
     assert "".join(texts(pieces)) == "x" * 10_000
+
+
+def test_signs_without_a_width_do_not_make_a_chunk_without_an_end() -> None:
+    pieces = chunks("\u200b" * 50_000, 200, count=count_tokens)
+    assert max(len(piece.content) for piece in pieces) <= 200 * 33
+
+
+def test_a_page_of_blanks_parts_what_stands_around_it_and_nothing_else() -> None:
+    content = "One two. Three four." + " " * 5_000 + "Five six. Seven eight."
+    assert texts(chunks(content, 40, count=characters)) == ["One two. Three four.", "Five six. Seven eight."]
+    assert texts(chunks(content, 40)) == [content]
 
 
 def _holds(content: str, pieces: Sequence[ChunkPiece], limits: ChunkLimits, count: TokenCounter) -> None:

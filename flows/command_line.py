@@ -27,7 +27,6 @@ from flows.embedding_commands import embed, embeddings, go_on_with_refresh
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
-from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
 from flows.search_commands import search
 from schemas.errors import BadInput, HeadraceError
 

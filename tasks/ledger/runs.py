@@ -206,14 +206,15 @@ async def _begun_earlier(ledger: Ledger, flow_run_id: UUID) -> dict[tuple[str, s
     return ledger.begun[flow_run_id]
 
 
-_LOCK_RUN = text("""
+_RUN = """
     SELECT runs.*, run_attempts.worker_id, workers.pid, workers.host,
            workers.lease_until >= clock_timestamp() AS alive
     FROM runs
     LEFT JOIN run_attempts ON run_attempts.id = runs.attempt_id AND run_attempts.ended_at IS NULL
     LEFT JOIN workers ON workers.id = run_attempts.worker_id
-    WHERE runs.id = :run FOR UPDATE OF runs
-""")
+    WHERE runs.id = :run
+"""
+_LOOK_AT_RUN, _LOCK_RUN = text(_RUN), text(f"{_RUN} FOR UPDATE OF runs")
 _HOLD = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
 
 
@@ -286,10 +287,12 @@ async def end_if_crashed(ledger: Ledger, run_id: UUID) -> None:
 
 
 def _end_if_crashed(connection: Connection, ledger: Ledger, run_id: UUID) -> None:
-    row = connection.execute(_LOCK_RUN, {"run": run_id}).first()
-    if row is not None and row.status == "running" and not _at_work(row, ledger):
-        connection.execute(_SUPERSEDE, {"run": run_id})
-        connection.execute(_CRASHED, {"run": run_id})
+    for statement in (_LOOK_AT_RUN, _LOCK_RUN):  # who is at work holds the row, and is not waited for
+        row = connection.execute(statement, {"run": run_id}).first()
+        if row is None or row.status != "running" or _at_work(row, ledger):
+            return
+    connection.execute(_SUPERSEDE, {"run": run_id})
+    connection.execute(_CRASHED, {"run": run_id})
 
 
 async def _end(run: Run, status: str, error: dict[str, Any] | None) -> None:

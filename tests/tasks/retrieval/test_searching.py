@@ -204,6 +204,7 @@ async def test_a_generation_that_is_dropped_meanwhile_is_not_searched(
     async def swap(texts: Sequence[str], **arguments: Any) -> Any:
         if shelf.run("SELECT status FROM embedding_generations WHERE id = :id", id=old):
             shelf.run("DELETE FROM embedding_generations WHERE id = :id", id=old)
+            shelf.run("DELETE FROM chunks")
             new = shelf.generation(DIMENSIONS)
             shelf.add(new, HEAP._replace(material="m-new", title="New"))
         return await embedded(texts, **arguments)

@@ -13,7 +13,7 @@ import logging
 from typing import Any
 
 from prefect import flow
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from flows.answering_presentation import as_markdown
 from flows.running import note_run, prefect_flow_run_id
@@ -64,7 +64,7 @@ async def answer_question(
     """
     parameters: dict[str, Any] = {"question": question, "courses": courses, "user": user, "thread": thread}
     parameters |= {"model": model, "materials": materials, "tokens": tokens, "project": project, "fresh": fresh}
-    limits = ContextLimits(materials=materials, tokens=tokens)
+    limits = _limits(materials, tokens)
     async with open_ledger() as ledger:
         asked, looked_in = await _asked(question, courses or [], user or None, thread)
         async with open_run(_request(asked, parameters, ledger.settings.project)) as run:
@@ -82,6 +82,18 @@ async def answer_question(
     report = AnswerReport(run_id=run.id, answer=answer)
     await _publish(report)
     return report
+
+
+def _limits(materials: int, tokens: int | None) -> ContextLimits:
+    """How much the model is shown.
+
+    Raises:
+        BadInput: it is too little to answer from.
+    """
+    try:
+        return ContextLimits(materials=materials, tokens=tokens)
+    except ValidationError:
+        raise BadInput("a model is shown at least 1 material and 100 tokens") from None
 
 
 def _request(asked: str, parameters: dict[str, Any], project: str) -> RunRequest:

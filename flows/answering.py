@@ -10,9 +10,10 @@ print(report.answer.text, report.answer.citations)
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from prefect import flow
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from flows.answering_presentation import as_markdown
 from flows.running import note_run, prefect_flow_run_id
@@ -61,20 +62,12 @@ async def answer_question(
         BadInput, NotFound: there is no question, course or thread of that kind; nothing was begun.
         BudgetExceeded, RetriesExhausted, AnswerRejected: the model could not be used; the run can be resumed.
     """
+    parameters: dict[str, Any] = {"question": question, "courses": courses, "user": user, "thread": thread}
+    parameters |= {"model": model, "materials": materials, "tokens": tokens, "project": project, "fresh": fresh}
+    limits = _limits(materials, tokens)
     async with open_ledger() as ledger:
         asked, looked_in = await _asked(question, courses or [], user or None, thread)
-        limits = ContextLimits(materials=materials, tokens=tokens)
-        parameters = {"question": question, "courses": courses, "user": user, "thread": thread, "model": model}
-        request = RunRequest(
-            flow=ANSWER_QUESTION,
-            subject=" ".join(asked.split())[:SUBJECT],
-            project=project or ledger.settings.project,
-            parameters={**parameters, **dict(limits), "project": project, "fresh": fresh},
-            user=user or None,
-            fresh=fresh,
-            prefect_flow_run_id=prefect_flow_run_id(),
-        )
-        async with open_run(request) as run:
+        async with open_run(_request(asked, parameters, ledger.settings.project)) as run:
             note_run(run)
             answer = await ask(
                 asked,
@@ -89,6 +82,31 @@ async def answer_question(
     report = AnswerReport(run_id=run.id, answer=answer)
     await _publish(report)
     return report
+
+
+def _limits(materials: int, tokens: int | None) -> ContextLimits:
+    """How much the model is shown.
+
+    Raises:
+        BadInput: it is too little to answer from.
+    """
+    try:
+        return ContextLimits(materials=materials, tokens=tokens)
+    except ValidationError:
+        raise BadInput("a model is shown at least 1 material and 100 tokens") from None
+
+
+def _request(asked: str, parameters: dict[str, Any], project: str) -> RunRequest:
+    """The run of a question, called by its beginning; `project` is that of the settings."""
+    return RunRequest(
+        flow=ANSWER_QUESTION,
+        subject=" ".join(asked.split())[:SUBJECT],
+        project=parameters["project"] or project,
+        parameters=parameters,
+        user=parameters["user"] or None,
+        fresh=parameters["fresh"],
+        prefect_flow_run_id=prefect_flow_run_id(),
+    )
 
 
 async def _asked(question: str, courses: list[str], user: str | None, thread: str) -> tuple[str, list[str]]:

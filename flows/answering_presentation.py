@@ -45,7 +45,8 @@ def answer_lines(answer: CitedAnswer) -> Iterator[str]:
     yield ""
     if dropped := len(answer.dropped):
         yield f"Left out: {dropped} sentence{'s' if dropped > 1 else ''} whose quotes are not in the materials"
-    yield confidence_line(answer)
+    if answer.shown:
+        yield confidence_line(answer)
     yield f"Answer {answer.id}: {cost_of(answer)}"
 
 
@@ -72,7 +73,7 @@ def cost_of(answer: CitedAnswer) -> str:
     if answer.request_id is None:
         return "nothing was found, so that no model was asked"
     replayed = ", replayed" if answer.replayed else ""
-    shown = f"{len(answer.shown)} passages of {answer.context_tokens} tokens"
+    shown = f"{len(answer.shown)} passage{'s' if len(answer.shown) > 1 else ''} of {answer.context_tokens} tokens"
     return f"{answer.model}, {shown}, {money(answer.cost_usd)}{replayed}"
 
 

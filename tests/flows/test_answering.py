@@ -91,6 +91,7 @@ def test_a_question_that_no_model_could_answer_is_resumed(
 def test_what_is_asked_of_nobody_and_nowhere_is_bad_input(school: Engine, headrace: Run) -> None:
     for arguments, reason in (
         (("ask", " "), "there is no question"),
+        (("ask", "Why?", "--tokens", "9"), "at least 1 material and 100 tokens"),
         (("ask", "Why?", "--course", "art"), "there is no course art"),
         (("threads", "answer", "nowhere"), "there is no thread nowhere"),
         (("threads", "answer", "nowhere", "Because."), "say with --user who answers"),

@@ -24,7 +24,7 @@ from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
-from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rollback
+from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ app.command(rerank)
 app.command(estimate)
 app.command(migrate)
 app.command(rollback)
+app.command(rejects)
 app.command(
     "flows.material_commands:materials", name="materials", help="Course materials: what search and answers work on."
 )

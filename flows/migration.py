@@ -19,8 +19,9 @@ from sqlalchemy.engine import URL
 
 from blocks.database import create_database, database_errors
 from flows.migration_progress import showing
-from flows.migration_report import publish
+from flows.migration_report import publish, publish_failure
 from flows.running import note_run, prefect_flow_run_id
+from schemas.errors import HeadraceError
 from schemas.migration import MigrationReport, Policy, RollbackReport, RollbackTable
 from tasks.ledger.operations import Attempt
 from tasks.ledger.run_records import read_run
@@ -31,9 +32,8 @@ from tasks.migration.earlier import as_unchanged
 from tasks.migration.kinds import find_kind, kind_names
 from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
 from tasks.migration.refusing import require_no_password
-from tasks.migration.rollback import Rollback, require_migration
+from tasks.migration.rollback import MIGRATE, Rollback, require_migration
 
-MIGRATE = "migrate-data"
 ROLL_BACK = "rollback-migration"
 
 
@@ -95,6 +95,9 @@ async def migrate_data(
                 migrating = Migrating(run, ledger.engine.url, declared, opened, request)
                 try:
                     report = await _migrate(ledger, run, migrating)
+                except HeadraceError as error:
+                    await publish_failure(request, run.id, error)
+                    raise
                 finally:
                     await asyncio.to_thread(migrating.engine.dispose)
                 run.result = report.model_dump(mode="json")

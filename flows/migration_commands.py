@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cyclopts import Parameter
 
-from flows.command_options import Bare, Json
+from flows.command_options import AtLeastOne, Bare, Json
 from schemas.errors import BadInput
 
 
@@ -115,3 +115,29 @@ def go_on_with_rollback(parameters: dict[str, Any], run: UUID | None, *, bare: b
 
     report = asyncio.run(run_flow(rollback_migration, parameters, resume=run, bare=bare))
     return show_rollback(report, as_json=as_json)
+
+
+def rejects(
+    run: UUID,
+    *,
+    table: str = "",
+    limit: AtLeastOne = 20,
+    csv: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
+    json: Json = False,
+) -> int:
+    """What a migration did not load: counts by rule, then each record's place and the reason.
+
+    Parameters
+    ----------
+    run
+        The migration's run.
+    table
+        Only rejects of this table of the source.
+    limit
+        Show no more than these.
+    csv
+        Write all of them, with their records, to this file; - is standard output.
+    """
+    from flows.migration_rejects import show_rejects
+
+    return asyncio.run(show_rejects(run, table=table, limit=limit, csv_to=csv, as_json=json))

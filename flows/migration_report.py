@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from flows.running import prefect_flow_run_id
+from schemas.errors import DatabaseUnavailable, HeadraceError
 from schemas.migration import MigrationReport, RollbackReport
+from tasks.migration.migrating import MigrationRequest
+from tasks.migration.rejects import count_rejects
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,16 +23,30 @@ log = logging.getLogger("headrace")
 
 async def publish(report: MigrationReport | RollbackReport) -> None:
     """Inside a Prefect flow run the report is an artifact, its versions kept under the source's name."""
+    markdown = as_markdown(report) if isinstance(report, MigrationReport) else _rollback_markdown(report)
+    await _publish(markdown, report.source_name, report.run_id)
+
+
+async def publish_failure(request: MigrationRequest, run_id: UUID, error: HeadraceError) -> None:
+    """Inside a Prefect flow run, why the run ended and what it rejected until then are an artifact."""
+    if prefect_flow_run_id() is None:
+        return
+    rejected: dict[str, int] = {}
+    with suppress(DatabaseUnavailable):  # which may be why it ended
+        rejected = await count_rejects(run_id)
+    await _publish(_failure_markdown(request, run_id, error, rejected), request.name, run_id)
+
+
+async def _publish(markdown: str, source_name: str, run_id: UUID) -> None:
     if prefect_flow_run_id() is None:
         return
     from prefect.artifacts import acreate_markdown_artifact
 
-    key = re.sub(r"[^a-z0-9]+", "-", report.source_name.lower()).strip("-") or "source"
-    markdown = as_markdown(report) if isinstance(report, MigrationReport) else _rollback_markdown(report)
+    key = re.sub(r"[^a-z0-9]+", "-", source_name.lower()).strip("-") or "source"
     try:
-        await acreate_markdown_artifact(markdown=markdown, key=f"migration-{key}", description=f"Run {report.run_id}")
+        await acreate_markdown_artifact(markdown=markdown, key=f"migration-{key}", description=f"Run {run_id}")
     except Exception as error:  # of Prefect's client, of its HTTP or of the server
-        log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)
+        log.warning("the report of run %s is no artifact: %s", run_id, type(error).__name__)
 
 
 NAMES = 10
@@ -64,7 +83,9 @@ def remarks(report: MigrationReport) -> list[str]:
             told.append(f"{table.table}: {_counted(table.repairs, 'repair')} while reading")
     if rejected := sum(table.rejected for table in report.tables):
         run = report.loaded_by or report.run_id
-        told.append(f"rejected: {_counted(rejected, 'record')}; migration_rejects has place and reason (run {run})")
+        told.append(
+            f"rejected: {_counted(rejected, 'record')}; `headrace rejects {run}` shows each with its place and reason"
+        )
     if kept := [table.table for table in report.tables if table.target == KEPT]:
         told.append(f"{', '.join(kept)}: kept as they are in {KEPT}")
     return [_printable(each) for each in (*told, *report.notes)]
@@ -117,6 +138,15 @@ def _rollback_markdown(report: RollbackReport) -> str:
     rows = [f"| {table.target} | {table.deleted:,} | {table.restored:,} |" for table in report.tables]
     heading = [f"# Run {report.of_run} taken back", "", "| table | deleted | restored |", "|---|---|---|"]
     return "\n".join([*heading, *rows, ""])
+
+
+def _failure_markdown(request: MigrationRequest, run_id: UUID, error: HeadraceError, rejected: dict[str, int]) -> str:
+    """Why the run ended, and what it rejected until then."""
+    lines = [f"# {request.kind}: {request.source}", "", f"run {run_id} **failed**: {_printable(str(error))}", ""]
+    if rejected:
+        lines += ["| rejected for | records |", "|---|---|"]
+        lines += [f"| {_printable(rule)} | {count:,} |" for rule, count in rejected.items()]
+    return "\n".join([*lines, ""])
 
 
 def show_migration(report: MigrationReport, *, as_json: bool) -> int:

@@ -207,7 +207,7 @@ _CLUSTER = regex.compile(r"(?=.[^\x20-\x7e\n]|[^\x20-\x7e\n])\X", regex.DOTALL)
 """What may be more than one character: printable ASCII before printable ASCII is passed over."""
 _CLOSERS = r"[\"'”’»)\]}*_]{0,8}"
 _SENTENCE_ENDS = re.compile(
-    rf"(?P<dot>\.){_CLOSERS}\s+|[.!?…‽]{{1,8}}{_CLOSERS}\s+|[。．！？｡][”’」』）】]{0, 8}|[؟۔।॥።]{_CLOSERS}\s*"
+    rf"(?P<dot>\.){_CLOSERS}\s+|[.!?…‽]{{1,8}}{_CLOSERS}\s+|[。．！？｡][”’」』）】]{{0,8}}|[؟۔।॥።]{_CLOSERS}\s*"
 )
 _NO_END = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|\d{1,3}|e\.g|i\.e|cf|vs|etc|resp|approx|Fig|Figs|Eq|Eqs|Sec|Ch|No|Thm|Def|Dr|Mr|Mrs|Ms|Prof|St|al)$"

@@ -74,7 +74,7 @@ class Checker:
             connection.commit()
             shown = ", ".join(samples[:SHOWN]) + (" …" if len(found.rows) > SHOWN else "")
             raise ExpectationFailed(
-                f"{len(found.rows)} of {table.name}: {sentence} ({shown}); migration_rejects names each",
+                f"{len(found.rows)} of {table.name}: {sentence} ({shown}); `headrace rejects {self.run_id}` shows each",
                 rule=found.rule,
                 count=len(found.rows),
                 rows=list(samples),

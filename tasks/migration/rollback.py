@@ -31,13 +31,17 @@ class StandsOn(ExpectationFailed):
     resumable = False
 
 
+MIGRATE = "migrate-data"
+"""The flow of a run that migrates."""
+
+
 def require_migration(flow: str, status: str, dry_run: bool) -> None:
     """A run of `flow` can be taken back.
 
     Raises:
         BadInput: it is no migration, is still at work, or changed nothing.
     """
-    if flow != "migrate-data":
+    if flow != MIGRATE:
         raise BadInput(f"the run is of {flow}; only a migration can be rolled back")
     if status == "running":
         raise BadInput("the run is still at work; wait for it or interrupt it")

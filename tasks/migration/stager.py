@@ -221,9 +221,10 @@ class Stager:
         """
         if self.max_rejects is not None and rejected > self.max_rejects:
             connection.commit()
+            counted = "1 record was" if rejected == 1 else f"{rejected:,} records were"
             raise ExpectationFailed(
-                f"{rejected} records were rejected, more than the {self.max_rejects} that may be; "
-                "migration_rejects names each"
+                f"{counted} rejected, more than the {self.max_rejects} that may be; "
+                f"`headrace rejects {self.run_id}` shows each"
             )
 
     def place(self, table: str, index: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -403,7 +405,7 @@ def test_a_dry_run_says_what_would_become_of_which_rows(headrace: Run, export: E
     done = headrace("migrate", "quokkaq", export(**small(users=[{"id": "ada"}])), "--dry-run", "--bare")
     told = " ".join(done.out.split())
     assert "courses: to be inserted cs" in told
-    assert "rejected: 6 records; migration_rejects has place and reason (run " in told
+    assert "rejected: 6 records; `headrace rejects " in told
     assert "Nothing was loaded: a dry run" in told
 
 
@@ -508,3 +510,60 @@ def test_a_folder_of_json_files_is_read_like_an_export(headrace: Run, look: Look
     assert (count(look, "ai_messages"), count(look, "course_materials"), count(look, "users")) == (80, 25, 20)
     assert "rankingBaseline is no table and was left out" in done.json["notes"]
     assert count(look, "source_records WHERE source_table = 'rankingBaseline'") == 0
+
+
+def run_in(told: str) -> str:
+    """The first id of a run in what was told."""
+    found = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", told)
+    assert found is not None
+    return found.group()
+
+
+def test_what_was_rejected_is_shown_counted_and_written_to_a_file(
+    headrace: Run, export: Export, tmp_path: Path
+) -> None:
+    source = export(
+        **small(courses=[{"id": "cs", "name": "A", "status": "odd"}, {"id": "ma", "name": "B\x1b[2J", "status": 3}])
+    )
+    done = headrace("migrate", "quokkaq", source, "--max-rejects", "0", "--bare")
+    run = run_in(done.err)
+    assert done.code == 1
+
+    shown = headrace("rejects", run)
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
+    reason = "status: Input should be 'active' or 'archived'"
+    assert shown.out.splitlines()[-2:] == [f"courses[0]: {reason}", f"courses[1]: {reason}"]
+    one = headrace("rejects", run, "--limit", "1")
+    assert "… 1 of 2; " in one.out
+    assert "--csv FILE writes all" in one.out
+
+    found = json.loads(headrace("rejects", run, "--json").out)
+    assert found["rules"] == {"courses.status": 2}
+    assert len(found["rejects"]) == 2
+    written = tmp_path / "rejects.csv"
+    assert headrace("rejects", run, "--csv", str(written)).code == 0
+    rows = list(csv.DictReader(written.open()))
+    assert [(row["place"], row["reason"]) for row in rows] == [
+        (row["place"], row["reason"]) for row in found["rejects"]
+    ]
+    assert [json.loads(row["record"]) for row in rows] == [row["record"] for row in found["rejects"]]
+    assert headrace("rejects", run, "--csv", "-").out == written.read_text()
+
+
+def test_rejects_are_asked_of_a_migration_that_exists_and_a_table_that_has_some(headrace: Run, export: Export) -> None:
+    odd = export(**small(courses=[{"id": "cs", "name": "A", "status": "odd"}]))
+    run = run_in(headrace("migrate", "quokkaq", odd, "--bare").out)
+    missing = headrace("rejects", run, "--table", "nix")
+    assert missing.code == 2
+    assert "the run rejected nothing of 'nix', but of " in missing.err
+    assert headrace("rejects", "01900000-0000-7000-8000-000000000000").code == 2
+    back = json.loads(headrace("rollback", run, "--bare", "--json").out)["run_id"]
+    assert "the run is of rollback-migration; only a migration rejects records" in headrace("rejects", back).err
+    refused = headrace("rejects", run, "--csv", "-", "--json")
+    assert refused.code == 2
+    assert "both want standard output" in refused.out + refused.err
+    assert headrace("rejects", run, "--csv", "/nowhere/x.csv").code == 2
+    clean = headrace("migrate", "quokkaq", export(**small()), "--bare", "--name", "clean").out
+    done = headrace("rejects", run_in(clean))
+    assert done.out.strip() == "Nothing was rejected."

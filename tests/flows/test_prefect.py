@@ -350,6 +350,21 @@ def test_a_migration_from_the_form_leaves_its_report_and_progress_as_artifacts(
     assert look("SELECT FROM users WHERE source = 'from the form'") == []
 
 
+def test_a_migration_that_fails_leaves_why_and_what_it_rejected_as_an_artifact(up: Up, tmp_path: Path) -> None:
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps({"quokkaq.users": json.dumps([{"id": "ada", "name": "Ada", "role": "dean"}])}))
+    flow_run = up.run_deployment(
+        "migrate-data", kind="quokkaq", source=str(export), source_name="refused", policies={}, dry_run=False,
+        prune=False, max_rejects=0, project="",
+    )  # fmt: skip
+    until(lambda: up.state(flow_run) in {"Completed", "Failed", "Crashed"})
+    assert up.state(flow_run) == "Failed"
+    found = up.ask("POST", "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    (report,) = [artifact for artifact in found if artifact["key"] == "migration-refused"]
+    assert "**failed**: 1 record was rejected, more than the 0 that may be" in report["data"]
+    assert "| users.role | 1 |" in report["data"]
+
+
 def test_an_interrupted_command_beside_it_is_cancelled(
     up: Up, bill: Path, look: Look, provider: ScriptedProvider, command_server: CommandServer, tmp_path: Path
 ) -> None:

@@ -205,12 +205,12 @@ def _inside_graphemes(content: str) -> set[int]:
 _STRENGTH = {"prose": BLOCK, "rows": BLOCK, "item": ITEM}
 _CLUSTER = regex.compile(r"(?=.[^\x20-\x7e\n]|[^\x20-\x7e\n])\X", regex.DOTALL)
 """What may be more than one character: printable ASCII before printable ASCII is passed over."""
-_CLOSERS = r"[\"'”’»)\]}*_]*"
+_CLOSERS = r"[\"'”’»)\]}*_]{0,8}"
 _SENTENCE_ENDS = re.compile(
-    rf"(?P<dot>\.){_CLOSERS}\s+|[.!?…‽]+{_CLOSERS}\s+|[。．！？｡][”’」』）】]*|[؟۔।॥።]{_CLOSERS}\s*"
+    rf"(?P<dot>\.){_CLOSERS}\s+|[.!?…‽]{{1,8}}{_CLOSERS}\s+|[。．！？｡][”’」』）】]{{0,8}}|[؟۔।॥።]{_CLOSERS}\s*"
 )
 _NO_END = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|\d{1,3}|e\.g|i\.e|cf|vs|etc|resp|approx|Fig|Figs|Eq|Eqs|Sec|Ch|No|Thm|Def|Dr|Mr|Mrs|Ms|Prof|St|al)$"
 )
 _LINES = re.compile(r"\r\n|\r|\n")
-_CLAUSES = re.compile(r"[,;:—–][\"'”’)\]]*\s+|[，；、：،؛]\s*|(?:\r\n|\r|\n)")
+_CLAUSES = re.compile(r"[,;:—–][\"'”’)\]]{0,8}\s+|[，；、：،؛]\s*|(?:\r\n|\r|\n)")

@@ -162,7 +162,7 @@ _LEVELS = {
 }  # fmt: skip
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BLANK_LINES = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?:(?:\r\n|\r|\n|\f)[ \t]*)+")
-_ANCHORS = re.compile(r"^(?:<a\s[^<>\n]{1,200}>[ \t]*</a>\s{0,20})+(?=#)", re.MULTILINE)
+_ANCHORS = re.compile(r"^(?:<a\s[^<>\n]{1,200}>[ \t]*</a>\s{0,20}){1,5}(?=#)", re.MULTILINE)
 """What a heading is linked to by, right before it."""
 _CODE_SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)[^`\n]{1,1000}(?<!`)\1(?!`)")
 _HEADING_NOISE = re.compile(

@@ -25,6 +25,18 @@ class HeadraceSettings(Block):
     review_model: str = Field("", description="Model that audits drafts")
     judge_model: str = Field("", description="Model that scores answers")
     embedding_model: str = Field("", description="Model that embeds texts")
+    embedding_dimensions: int | None = Field(
+        None, ge=1, le=16000, description="Dimensions that the embedding model is asked for"
+    )
+    embedding_template: str = Field("", description="heading-1, with title and headings, or text-1, a chunk by itself")
+    chunk_tokens: int | None = Field(None, ge=16, description="Tokens of a chunk at most")
+    chunk_overlap: int | None = Field(None, ge=0, description="Tokens that a chunk repeats of the one before it")
+    embedding_batch_items: int | None = Field(None, ge=1, le=2048, description="Texts of one request at most")
+    embedding_batch_tokens: int | None = Field(None, ge=1, description="Tokens of one request at most")
+    embedding_parallel: int | None = Field(None, ge=1, description="Requests for embeddings at once")
+    embedding_recall: float | None = Field(
+        None, ge=0, le=1, description="What a new generation's index must find of the nearest before search reads it"
+    )
     chat_pages: str = Field("", description="Folder of pages that chats may be about; a path on the worker's machine")
     models: str = Field("", description="File of named models; a path on the worker's machine")
     local_model: str = Field("", description="GGUF file to serve as the local model; a path on the worker's machine")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from blocks.embedded.token_count import token_counter
-from schemas.retrieval import ChunkLimits, ChunkPiece, MaterialFormat
+from blocks.embedded.token_counting import count_tokens
+from schemas.retrieval import ChunkLimits, ChunkPiece
 from schemas.settings import Settings
 from tasks.embedding.chunking import chunk_text, chunker_name
 from tasks.embedding.pieces import Chunker
-
-FORMATS: tuple[MaterialFormat, ...] = get_args(MaterialFormat)
-UNSAID: MaterialFormat = "markdown"
-"""The format of a material that does not say: forum exports hold Markdown, of which plain text is a part."""
+from tasks.embedding.structure import material_format
 
 
 def configured_chunker(settings: Settings) -> Chunker:
@@ -25,7 +21,6 @@ def configured_chunker(settings: Settings) -> Chunker:
     limits = ChunkLimits(settings.chunk_tokens, settings.chunk_overlap)
 
     def split(content: str, form: str | None) -> Sequence[ChunkPiece]:
-        known = next((each for each in FORMATS if each == form), UNSAID)
-        return chunk_text(content, format=known, limits=limits, count=token_counter())
+        return chunk_text(content, format=material_format(content, form), limits=limits, count=count_tokens)
 
     return Chunker(chunker_name(limits), split)

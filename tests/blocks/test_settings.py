@@ -162,6 +162,8 @@ def test_what_the_block_holds_fits_the_settings_whatever_its_form_makes_of_it(ap
     api.block = {name: values[kind] for name, kind in kinds.items()} | {
         "answer_ttl_minutes": "radar=60",
         "user_requests_per_minute": 0,
+        "embedding_template": "text-1",
+        "embedding_recall": 0.9,
     }
     settings = get_settings()
     assert {name for name in kinds if name not in settings.model_fields_set} == set()

@@ -62,6 +62,8 @@ class MigrationRow(Base):
     target: Mapped[str] = mapped_column(primary_key=True)
     row_id: Mapped[str] = mapped_column(primary_key=True)
     before: Mapped[dict[str, Any]]
+    pruned: Mapped[bool | None]
+    """Deleted, not changed; NULL of runs before this was noted."""
 
 
 class MigrationChunk(Base):

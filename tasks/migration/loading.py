@@ -155,8 +155,8 @@ class Loader:
 
 
 _BEFORE = f"""
-    INSERT INTO migration_rows (run_id, target, row_id, before)
-    SELECT :run, :target, t.id, to_jsonb(t) FROM {{path}} AS s JOIN {{target}} AS t ON t.id = s.id
+    INSERT INTO migration_rows (run_id, target, row_id, before, pruned)
+    SELECT :run, :target, t.id, to_jsonb(t), false FROM {{path}} AS s JOIN {{target}} AS t ON t.id = s.id
     WHERE {{where}} AND t.source = :source AND t.{HASH} IS DISTINCT FROM s.{HASH}
     ORDER BY t.id
 """
@@ -234,8 +234,8 @@ class Gone:
         untouched = f"AND t.{HASH} = {hash_of(self.tables[0].column_names, 't')}"
         statement = (
             f"WITH gone AS MATERIALIZED ({self.query} {untouched}), kept AS ("
-            f"INSERT INTO migration_rows (run_id, target, row_id, before) "
-            f"SELECT :run, :target, t.id, to_jsonb(t) FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
+            f"INSERT INTO migration_rows (run_id, target, row_id, before, pruned) SELECT :run, :target, t.id, "
+            f"to_jsonb(t), true FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
             f"ON CONFLICT DO NOTHING) DELETE FROM {self.target} WHERE id IN (SELECT id FROM gone)"
         )
         try:

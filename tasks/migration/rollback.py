@@ -113,6 +113,14 @@ class Rollback:
             )
             if missing:
                 yield f"what stands in place of {_told(table, [row.id for row in missing])} is not of the run"
+            deleted = self._ask(
+                connection,
+                f"SELECT row_id AS id FROM migration_rows AS m WHERE run_id = :run AND target = :target "
+                f"AND NOT pruned AND NOT EXISTS (SELECT FROM {table.name} WHERE {same})",
+                table,
+            )
+            if deleted:
+                yield f"somebody deleted {_told(table, [row.id for row in deleted])}"
 
     def _referred(self, connection: Connection) -> Iterator[str]:
         """Rows of others that refer to one that would be deleted, told by table."""

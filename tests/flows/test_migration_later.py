@@ -199,3 +199,17 @@ def test_tables_without_a_counterpart_are_not_gone_where_the_source_does_not_hav
     }
     kept = [row["id"] for row in look("SELECT source_id AS id FROM source_records")]
     assert sorted(kept) == ["n1", "n2", "t1", "t1", "t2"]
+
+
+def test_a_row_that_was_changed_and_then_deleted_by_a_person_does_not_come_back(
+    headrace: Run, export: Export, look: Look
+) -> None:
+    headrace("migrate", "quokkaq", export(**small()), "--bare")
+    changing = headrace("migrate", "quokkaq", export(**edited()), "--json", "--bare").json["run_id"]
+    (changed,) = look("SELECT row_id FROM migration_rows WHERE target = 'ai_messages'")
+    look("DELETE FROM ai_messages WHERE id = :id", id=changed["row_id"])
+    before = state(look)
+    refused = headrace("rollback", changing, "--bare")
+    assert refused.code == 1
+    assert f"somebody deleted ai_messages {changed['row_id']}" in refused.reason
+    assert state(look) == before

@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 from schemas.errors import BadInput
 from schemas.migration import POLICIES, Policy
 from schemas.tables import Base
+from tasks.migration.emptiness import may_be_empty
 from tasks.migration.suites import read_suite
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class Kind:
         target = self.table(link.to)
         assert target is not None
         refused = {"report"}  # the database itself would refuse the row
-        if not table.sql.columns[link.column].nullable:
+        if not may_be_empty(table.sql.columns[link.column]):
             refused.add("null")
         if isinstance(link, Lookup) or target.placeholder is None:
             refused.add("create-placeholder")

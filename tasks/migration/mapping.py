@@ -14,6 +14,7 @@ from sqlalchemy import ARRAY, Column, DateTime, Float, Integer, Numeric, Table, 
 
 from schemas.errors import BadInput, ConfigurationError
 from schemas.tables import Base
+from tasks.migration.emptiness import EITHER, may_be_empty
 
 BOOKKEEPING = frozenset({"id", "attributes", "source", "content_hash", "migration_run_id"})
 UNIX = ("unix", "unix_ms")
@@ -140,7 +141,7 @@ def limits(table: Table) -> dict[str, Limits]:
             found[bounds[1]] = Limits(lowest=float(bounds[2] or bounds[3]), highest=float(bounds[4]))
         elif least := _LEAST.match(check):
             found[least[1]] = Limits(lowest=float(least[2]))
-        elif check:
+        elif check and not EITHER.match(check):
             raise ConfigurationError(f"{table.name} has a check that no mapping can foresee: {check}")
     return found
 
@@ -159,7 +160,7 @@ def _mistakes(mapping: TableMapping) -> Iterator[str]:
     needed = [
         name
         for name, column in free.items()
-        if not column.nullable and column.server_default is None and name not in mapping.columns
+        if not may_be_empty(column) and column.server_default is None and name not in mapping.columns
     ]
     if needed:
         yield f"columns: {table.name} needs {', '.join(needed)}"
@@ -209,5 +210,5 @@ def _wrong_references(mapping: TableMapping, table: Table) -> Iterator[str]:
         if name not in known:
             listed = ", ".join(known) or "none that does"
             yield f"references.{name}: it names no row of another table; of {table.name} there is {listed}"
-        elif policy == "null" and not table.columns[name].nullable:
+        elif policy == "null" and not may_be_empty(table.columns[name]):
             yield f"references.{name}: it cannot be null; it can be reject or abort"

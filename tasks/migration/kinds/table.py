@@ -29,6 +29,7 @@ from schemas.canonical import content_key, postgres_json
 from schemas.errors import BadInput
 from schemas.tables import Base
 from tasks.migration.declaration import Kind, Reference, Table
+from tasks.migration.emptiness import may_be_empty
 from tasks.migration.fields import IN_UTC, Id
 from tasks.migration.mapping import BOOKKEEPING, ColumnMapping, Limits, TableMapping, limits, parents, read_mapping
 from tasks.migration.sql_records import SqlRecord, read_moment
@@ -116,7 +117,7 @@ def _model(mapping: TableMapping, named: dict[str, str]) -> type[SqlRecord]:
         kind = Id if name in named else _type(column, allowed.get(name, Limits()))
         if name in BOOKKEEPING:
             continue
-        if column.nullable:
+        if may_be_empty(column):
             fields[name] = (kind | None, None)
         else:
             fields[name] = (kind, ... if name in mapping.columns else _unsaid(column))
@@ -190,7 +191,7 @@ def _prepare(mapping: TableMapping, columns: dict[str, Column[Any]], record: dic
 
 def _value(given: ColumnMapping, column: Column[Any], record: dict[str, Any]) -> Any:
     value = given.value if given.from_ is None else record.get(given.from_)
-    if value == "" and (column.nullable or given.default is not None or _kept_as(column) != "text"):
+    if value == "" and (may_be_empty(column) or given.default is not None or _kept_as(column) != "text"):
         value = None  # all that a CSV file has for NULL
     if value is not None and given.map:
         value = given.map.get(value if isinstance(value, str) else json.dumps(value, default=str), value)

@@ -1,6 +1,6 @@
 """A question answered from the materials, with citations that stand in them.
 
->>> from tasks.retrieval import search
+>>> from tasks.retrieval.searching import search
 >>> answer = await ask("When is a function differentiable?", search=search, courses=["math221"])
 >>> answer.text, [cited.quote for cited in answer.citations], answer.confidence.score
 """
@@ -48,7 +48,7 @@ async def ask(
     dropped. Where nothing is found, no model is asked.
 
     Args:
-        search: finds the chunks; `tasks.retrieval.search`.
+        search: finds the chunks; `tasks.retrieval.searching.search`.
         courses: ids or codes; none: all, or those that `user` is enrolled in.
         user: who asks; only their courses are read, and only they read an answer without a thread.
         thread_id: the thread that is answered, whose row the caller knows.

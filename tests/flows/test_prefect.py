@@ -238,9 +238,21 @@ def test_the_forms_are_made_from_the_flows_types(up: Up) -> None:
 
 
 def test_runs_that_fall_silent_are_declared_crashed_by_one_automation(up: Up) -> None:
-    (automation,) = up.ask("POST", "automations/filter", {})
-    assert (automation["name"], automation["enabled"]) == ("Silent flow runs are crashed", True)
-    assert automation["trigger"]["within"] == 70
+    automations = up.ask("POST", "automations/filter", {})
+    (silent,) = [automation for automation in automations if automation["name"] == "Silent flow runs are crashed"]
+    assert silent["enabled"]
+    assert silent["trigger"]["within"] == 70
+
+
+def test_a_finished_migration_starts_a_refresh_of_the_embeddings(up: Up) -> None:
+    refresh = up.deployment("refresh-embeddings")
+    started = [
+        automation
+        for automation in up.ask("POST", "automations/filter", {})
+        if refresh["id"] in {action.get("deployment_id") for action in automation["actions"]}
+    ]
+    assert [automation["trigger"]["expect"] for automation in started] == [["prefect.flow-run.Completed"]]
+    assert [schedule["schedule"]["cron"] for schedule in refresh["schedules"]] == ["0 3 1 * *"]
 
 
 def test_what_is_saved_in_the_settings_block_holds_for_commands_beside_it(

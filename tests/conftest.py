@@ -15,6 +15,7 @@ from blocks.embedded.stack import EmbeddedStack
 from blocks.settings import get_settings
 from schemas.runpod_settings import RUNPOD_VARIABLES
 from schemas.settings import OLDER_VARIABLES, Settings
+from tasks.ledger import model_gate
 from tasks.ledger.session import Ledger, open_ledger
 from tests.scripted_provider import ScriptedProvider
 
@@ -33,6 +34,13 @@ def shared_data(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"the real inputs are not here: {path}")
     return path
+
+
+@pytest.fixture(autouse=True)
+def fresh_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits because of what a provider said that had the same port in an earlier one."""
+    monkeypatch.setattr(model_gate, "_gates", {})
+    monkeypatch.setattr(model_gate, "_beside", {})
 
 
 @pytest.fixture(scope="session")

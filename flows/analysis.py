@@ -9,7 +9,6 @@ report = await run_flow(analyze_bill, {"source": "examples/housing-bill.txt"})
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from uuid import UUID
 from prefect import flow
 from pydantic import BaseModel, Field
 
+from flows.artifacts import publish_page
 from flows.running import note_run, prefect_flow_run_id
 from schemas.analysis import AnalysisModels, BillReport, Coverage, Reading, Research, Round
 from schemas.bills import SectionPart
@@ -217,7 +217,7 @@ async def analyze_one(request: AnalysisRequest, *, variant: str = "") -> BillRep
             note_run(run)
             report = await _analyze(ledger, run, request)
         report = report.model_copy(update={"cost_usd": (await read_run(run.id)).cost_usd, "status": "completed"})
-    await _publish(report)
+    await publish_page(report.report, report.run_id, "analysis", str(report.bill.key))
     return report
 
 
@@ -283,21 +283,3 @@ def resolve_models(models: AnalysisModels, settings: Settings) -> AnalysisModels
         generate=models.generate or settings.model_for("generate"),
         review=models.review or settings.model_for("review"),
     )
-
-
-async def _publish(report: BillReport) -> None:
-    """Inside a Prefect flow run the report is an artifact, its versions kept under the bill's key.
-
-    The run is over and its report stored: an artifact that Prefect does not take is said, and no more.
-    """
-    if prefect_flow_run_id() is None:
-        return
-    from prefect.artifacts import acreate_markdown_artifact
-
-    key = re.sub(r"[^a-z0-9]+", "-", str(report.bill.key).lower()).strip("-")
-    try:
-        await acreate_markdown_artifact(
-            markdown=report.report, key=f"analysis-{key}", description=f"Run {report.run_id}"
-        )
-    except Exception as error:  # of Prefect's client, of its HTTP or of the server
-        log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)

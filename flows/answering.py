@@ -16,6 +16,7 @@ from prefect import flow
 from pydantic import BaseModel, ValidationError
 
 from flows.answering_presentation import as_markdown
+from flows.artifacts import publish_page
 from flows.running import note_run, prefect_flow_run_id
 from schemas.answering import AnswerReport, ContextLimits
 from schemas.errors import BadInput
@@ -80,7 +81,7 @@ async def answer_question(
             )
             run.result = {"answer_id": answer.id, "answered": answer.answered}
     report = AnswerReport(run_id=run.id, answer=answer)
-    await _publish(report)
+    await publish_page(as_markdown(report.answer), report.run_id, ANSWER_QUESTION)
     return report
 
 
@@ -130,20 +131,6 @@ def retrieval() -> Search:
     from tasks.retrieval.searching import search
 
     return search
-
-
-async def _publish(report: AnswerReport) -> None:
-    """Inside a Prefect flow run the answer with its citations is an artifact."""
-    if prefect_flow_run_id() is None:
-        return
-    from prefect.artifacts import acreate_markdown_artifact
-
-    try:
-        await acreate_markdown_artifact(
-            markdown=as_markdown(report.answer), key=ANSWER_QUESTION, description=f"Run {report.run_id}"
-        )
-    except Exception as error:  # of Prefect's client, of its HTTP or of the server
-        log.warning("the answer of run %s is no artifact: %s", report.run_id, type(error).__name__)
 
 
 class Cleaned(BaseModel):

@@ -13,7 +13,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.embedding_report import publish
+from flows.artifacts import publish_page
+from flows.embedding_report import as_markdown
 from flows.migration_progress import showing
 from flows.running import note_run, prefect_flow_run_id
 from schemas.embedding import RefreshReport
@@ -65,5 +66,5 @@ async def refresh(
                 report = await refresh_embeddings(run, request, chunker, index_terms=index_terms, progress=progress)
             await keep_terms(ledger)
             run.result = report.model_dump(mode="json")
-    await publish(report)
+    await publish_page(as_markdown(report), report.run_id, "embedding-refresh")
     return report

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from flows.presentation import console, money, table, write_json
-from flows.running import prefect_flow_run_id
 from schemas.embedding import EmbeddingEstimate, GenerationRecord, RefreshReport
 
-log = logging.getLogger("headrace")
 COLUMNS = ("", "added", "updated", "unchanged", "deleted")
-
-
-async def publish(report: RefreshReport) -> None:
-    """Inside a Prefect flow run the report is an artifact, its versions kept under one name."""
-    if prefect_flow_run_id() is None:
-        return
-    from prefect.artifacts import acreate_markdown_artifact
-
-    try:
-        await acreate_markdown_artifact(
-            markdown=as_markdown(report), key="embedding-refresh", description=f"Run {report.run_id}"
-        )
-    except Exception as error:  # of Prefect's client, of its HTTP or of the server
-        log.warning("the report of run %s is no artifact: %s", report.run_id, type(error).__name__)
 
 
 def change_rows(report: RefreshReport) -> list[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel
 from rich.table import Table
 
+from flows.migration_report import printable
 from flows.presentation import console, write_json
 from schemas.errors import BadInput
 from tasks.ledger.session import open_ledger
@@ -58,21 +59,16 @@ def _print(rules: dict[str, int], shown: list[RejectRecord], csv_to: str) -> Non
         return
     counts = Table("rule", "records", box=None, pad_edge=False)
     for rule, count in rules.items():
-        counts.add_row(_printable(rule), f"{count:,}")
+        counts.add_row(printable(rule), f"{count:,}")
     out.print(counts)
     out.print()
     for each in shown:
-        out.print(f"{each.place}: {_printable(each.reason)}", markup=False, soft_wrap=True)
+        out.print(f"{each.place}: {printable(each.reason)}", markup=False, soft_wrap=True)
     total = sum(rules.values())
     if total > len(shown):
         out.print(f"… {len(shown):,} of {total:,}; --limit shows more, --csv FILE writes all with their records")
     if csv_to:
         out.print(f"written to {csv_to}", soft_wrap=True, markup=False)
-
-
-def _printable(text: str) -> str:
-    """`text`, which may be of the source, without what a terminal would obey."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 async def _write_file(path: Path, run: UUID, table: str) -> None:

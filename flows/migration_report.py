@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from flows.artifacts import publish_page
 from flows.running import prefect_flow_run_id
 from schemas.errors import DatabaseUnavailable, HeadraceError
 from schemas.migration import MigrationReport, RollbackReport
@@ -18,13 +17,11 @@ from tasks.migration.rejects import count_rejects
 if TYPE_CHECKING:
     from rich.console import Console
 
-log = logging.getLogger("headrace")
-
 
 async def publish(report: MigrationReport | RollbackReport) -> None:
     """Inside a Prefect flow run the report is an artifact, its versions kept under the source's name."""
     markdown = as_markdown(report) if isinstance(report, MigrationReport) else _rollback_markdown(report)
-    await _publish(markdown, report.source_name, report.run_id)
+    await publish_page(markdown, report.run_id, "migration", report.source_name)
 
 
 async def publish_failure(request: MigrationRequest, run_id: UUID, error: HeadraceError) -> None:
@@ -34,19 +31,7 @@ async def publish_failure(request: MigrationRequest, run_id: UUID, error: Headra
     rejected: dict[str, int] = {}
     with suppress(DatabaseUnavailable):  # which may be why it ended
         rejected = await count_rejects(run_id)
-    await _publish(_failure_markdown(request, run_id, error, rejected), request.name, run_id)
-
-
-async def _publish(markdown: str, source_name: str, run_id: UUID) -> None:
-    if prefect_flow_run_id() is None:
-        return
-    from prefect.artifacts import acreate_markdown_artifact
-
-    key = re.sub(r"[^a-z0-9]+", "-", source_name.lower()).strip("-") or "source"
-    try:
-        await acreate_markdown_artifact(markdown=markdown, key=f"migration-{key}", description=f"Run {run_id}")
-    except Exception as error:  # of Prefect's client, of its HTTP or of the server
-        log.warning("the report of run %s is no artifact: %s", run_id, type(error).__name__)
+    await publish_page(_failure_markdown(request, run_id, error, rejected), run_id, "migration", request.name)
 
 
 NAMES = 10
@@ -62,7 +47,7 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
         gone = f"{table.gone:,}" + (f" ({table.pruned:,} pruned)" if table.pruned else "")
         proof = "dry run" if report.dry_run else "equal" if table.reconciled else "DIFFERENT"
         counts = (table.read, table.rejected, table.inserted, table.updated, table.unchanged)
-        rows.append((_printable(table.table), *(f"{count:,}" for count in counts), gone, proof))
+        rows.append((printable(table.table), *(f"{count:,}" for count in counts), gone, proof))
     return rows
 
 
@@ -88,10 +73,10 @@ def remarks(report: MigrationReport) -> list[str]:
         )
     if kept := [table.table for table in report.tables if table.target == KEPT]:
         told.append(f"{', '.join(kept)}: kept as they are in {KEPT}")
-    return [_printable(each) for each in (*told, *report.notes)]
+    return [printable(each) for each in (*told, *report.notes)]
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text`, which may be of the source, without what a terminal would obey."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
@@ -131,7 +116,7 @@ def as_markdown(report: MigrationReport) -> str:
 def conversions(report: MigrationReport) -> list[str]:
     """Where each table went, and what was changed on the way."""
     told = (f"{table.table} → {table.target}: {'; '.join(table.conversions)}" for table in report.tables)
-    return [_printable(each) for each in told]
+    return [printable(each) for each in told]
 
 
 def _rollback_markdown(report: RollbackReport) -> str:
@@ -142,10 +127,10 @@ def _rollback_markdown(report: RollbackReport) -> str:
 
 def _failure_markdown(request: MigrationRequest, run_id: UUID, error: HeadraceError, rejected: dict[str, int]) -> str:
     """Why the run ended, and what it rejected until then."""
-    lines = [f"# {request.kind}: {request.source}", "", f"run {run_id} **failed**: {_printable(str(error))}", ""]
+    lines = [f"# {request.kind}: {request.source}", "", f"run {run_id} **failed**: {printable(str(error))}", ""]
     if rejected:
         lines += ["| rejected for | records |", "|---|---|"]
-        lines += [f"| {_printable(rule)} | {count:,} |" for rule, count in rejected.items()]
+        lines += [f"| {printable(rule)} | {count:,} |" for rule, count in rejected.items()]
     return "\n".join([*lines, ""])
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.embedding import ASKED
 from schemas.search import EVERYTHING, SearchFilter
 from tasks.retrieval.bm25 import Numbers
 from tasks.retrieval.word_search import WANTED_MATERIALS, filter_values
@@ -41,7 +42,7 @@ class Generation:
     @property
     def asked_dimensions(self) -> int | None:
         """What its model is asked for, also with queries; None where it gives its own number unasked."""
-        return self.dimensions if self.model_identity.endswith(f" asked for {self.dimensions} dimensions") else None
+        return self.dimensions if self.model_identity.endswith(ASKED.format(self.dimensions)) else None
 
     @property
     def type(self) -> str:

@@ -403,7 +403,7 @@ async def test_an_artifact_that_prefect_does_not_take_leaves_the_analysis_as_it_
     async def refuse(**_: object) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr("flows.analysis.prefect_flow_run_id", new_id)
+    monkeypatch.setattr("flows.artifacts.prefect_flow_run_id", new_id)
     monkeypatch.setattr("flows.running.prefect_flow_run_id", lambda: None)
     monkeypatch.setattr("prefect.artifacts.acreate_markdown_artifact", refuse)
     report = await analyze(bill)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import make_url
 
+from blocks.embedded.folders import write_json
 from blocks.prefect_api import HEARTBEAT_SECONDS, announce_api, ensure_automation, ensure_work_pool, is_answering
 from schemas.errors import ConfigurationError, HeadraceError
 
@@ -227,7 +228,7 @@ class PrefectProcesses:
             with suppress(psutil.NoSuchProcess):
                 if child.poll() is None:
                     known.append({"name": name, "pid": child.pid, "started": psutil.Process(child.pid).create_time()})
-        self._children_file.write_text(json.dumps(known))
+        write_json(self._children_file, known)
 
     def _end_leftovers(self) -> None:
         if not self._children_file.exists():

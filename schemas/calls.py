@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.named_models import CallLimits, TokenPrice
+from schemas.vectors import Vector
 
 CallKind = Literal["chat", "embedding", "image", "search", "rerank"]
 CostSource = Literal["provider", "price_table", "local", "unpriced"]
@@ -205,6 +206,7 @@ class ProviderReply(BaseModel):
     Attributes:
         text: the answer's text (chat), else the empty string.
         vectors: one vector per text (embedding), else None.
+        in_openai_form: the bodies of an embedding are as OpenAI has them: texts and vectors can be read from them.
         results: the pages found, best first (search), else None.
         images: the images made (image), else None.
         ranking: the documents, most relevant first (rerank), else None.
@@ -219,7 +221,8 @@ class ProviderReply(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     text: str = ""
-    vectors: tuple[tuple[float, ...], ...] | None = None
+    vectors: tuple[Vector, ...] | None = None
+    in_openai_form: bool = False
     results: tuple[WebResult, ...] | None = None
     images: tuple[GeneratedImage, ...] | None = None
     ranking: tuple[RankedDocument, ...] | None = None

@@ -12,6 +12,7 @@ import functools
 import importlib
 import logging
 import os
+from array import array
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class LiteLLMClient:
             arguments["dimensions"] = call.dimensions
         answer = await self.attempt("aembedding", arguments, exchange, timeout_seconds)
         try:
-            vectors = tuple(tuple(map(float, row["embedding"])) for row in answer.data)
+            vectors = tuple(array("d", map(float, row["embedding"])) for row in answer.data)
         except (TypeError, KeyError, ValueError) as error:
             raise unreadable(self.origin, type(error).__name__) from None  # which quotes the answer
         if len(vectors) != len(call.texts):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from array import array
+from binascii import a2b_base64
 from collections.abc import Mapping
 from decimal import Decimal
 from sys import byteorder
@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, refused, unreadable
 from schemas.calls import ProviderReply, Usage
+from schemas.vectors import Vector
 
 REFUSALS = frozenset({"content_filter", "refusal"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -145,11 +146,15 @@ def read_embeddings(
         ProviderUnavailable: the body does not hold them; it may be billed.
     """
     parsed = parsed_answer(_Embeddings, exchange, origin)
-    rows = sorted(parsed.data, key=lambda row: row.index)
-    if [row.index for row in rows] != list(range(count)):
-        raise unreadable(origin, f"{len(rows)} vectors for {count} texts")
+    if sorted(row.index for row in parsed.data) != list(range(count)):
+        raise unreadable(origin, f"{len(parsed.data)} vectors for {count} texts")
+    try:
+        vectors = _vectors(parsed)
+    except ValueError:
+        raise unreadable(origin, "a vector that is not base64 of floats") from None
     exchange.reply = ProviderReply(
-        vectors=tuple(_vector(row.embedding, origin) for row in rows),
+        vectors=vectors,
+        in_openai_form=True,
         model=parsed.model or model,
         provider_request_id=headers.get("x-request-id"),
         **_common(exchange, parsed.usage),
@@ -199,15 +204,26 @@ def load_json(body: bytes) -> Any:
     return orjson.loads(_SURROGATE.sub("\ufffd", json.dumps(parsed, ensure_ascii=False)))
 
 
-def _vector(encoded: str | list[float], origin: Origin) -> tuple[float, ...]:
-    """A vector given as numbers, or as base64 of little-endian 32-bit floats."""
+def read_texts_again(request: bytes) -> tuple[str, ...]:
+    """The texts of a request that `read_embeddings` has read the answer to."""
+    return tuple(orjson.loads(request)["input"])
+
+
+def read_vectors_again(response: bytes) -> tuple[Vector, ...]:
+    """The vectors of an answer that `read_embeddings` has read."""
+    return _vectors(_Embeddings.model_validate(load_json(response)))
+
+
+def _vectors(answer: _Embeddings) -> tuple[Vector, ...]:
+    return tuple(_vector(row.embedding) for row in sorted(answer.data, key=lambda row: row.index))
+
+
+def _vector(encoded: str | list[float]) -> Vector:
+    """A vector given as numbers, or as base64 of little-endian 32-bit floats; ValueError where it is neither."""
     if isinstance(encoded, list):
-        return tuple(encoded)
+        return array("d", encoded)
     numbers = array("f")
-    try:
-        numbers.frombytes(base64.b64decode(encoded, validate=True))
-    except ValueError:
-        raise unreadable(origin, "a vector that is not base64 of floats") from None
+    numbers.frombytes(a2b_base64(encoded, strict_mode=True))
     if byteorder == "big":  # pragma: no cover - depends on the machine
         numbers.byteswap()
-    return tuple(numbers)
+    return numbers

@@ -66,6 +66,7 @@ class Batcher(Generic[A]):
         store: the answer to a batch is durable afterwards.
         set_aside: the text is on record as one that cannot be embedded.
         trusted: such requests were answered before, so that a few refusals are their texts' fault.
+        at_once: how many requests are under way at any time.
         answered: requests that were answered so far.
     """
 
@@ -74,50 +75,56 @@ class Batcher(Generic[A]):
     set_aside: Callable[[Text, HeadraceError], Awaitable[None]]
     limits: BatchLimits
     trusted: bool = False
+    at_once: int = 1
     answered: int = 0
     _doubtful: list[tuple[Text, HeadraceError]] = field(default_factory=list)
+    _failures: list[Exception] = field(default_factory=list)
 
-    async def embed_all(self, batches: AsyncIterator[Sequence[Text]], at_once: int) -> None:
+    def __post_init__(self) -> None:
+        self._turns = asyncio.Semaphore(self.at_once)
+
+    async def embed_all(self, batches: AsyncIterator[Sequence[Text]]) -> None:
         """All of `batches` are stored or set aside; the first error ends it, once what is under way is stored.
 
         Raises:
             BudgetExceeded, ConfigurationError, RetriesExhausted: as `tasks.ledger.calls.embed`.
             BadInput: every text was refused: the request is wrong, not they.
         """
-        waiting: asyncio.Queue[Sequence[Text] | None] = asyncio.Queue(maxsize=2 * at_once)
-        failures: list[Exception] = []
+        workers_at_once = 2 * self.at_once  # while some store what they were answered, others ask
+        waiting: asyncio.Queue[Sequence[Text] | None] = asyncio.Queue(maxsize=workers_at_once)
 
         async def work() -> None:
             while (batch := await waiting.get()) is not None:
-                if failures:
-                    continue
                 try:
                     for part in self.limits.cut(batch):
                         await self._embed(part)
                 except Exception as error:  # raised below, when the others have stored what they were paid for
-                    failures.append(error)
+                    self._failures.append(error)
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(at_once):
+            for _ in range(workers_at_once):
                 workers.create_task(work())
             try:
                 async for batch in batches:
-                    if failures:
+                    if self._failures:
                         break
                     await waiting.put(batch)
             except Exception as error:
-                failures.append(error)
-            for _ in range(at_once):
+                self._failures.append(error)
+            for _ in range(workers_at_once):
                 await waiting.put(None)
-        if failures:
-            raise failures[0]
+        if self._failures:
+            raise self._failures[0]
         await self._judge_doubtful(MOST_DOUBTFUL if self.trusted else 0, at_end=True)
 
     async def _embed(self, batch: Sequence[Text]) -> bool:
-        """The batch is stored or set aside; True when one request did it."""
-        answered = self.answered
+        """The batch is stored or set aside, or left as another has failed; True when one request did it."""
         try:
-            answer = await self.ask(batch)
+            async with self._turns:
+                if self._failures:
+                    return False
+                answered = self.answered
+                answer = await self.ask(batch)
         except (BadInput, ContentRefused) as error:
             return await self._without(batch, error)
         except RetriesExhausted as error:

@@ -130,8 +130,10 @@ class Filling:
             await self._set_aside(generation, each, str(error), error.code)
 
         limits = BatchLimits(settings.embedding_batch_items, settings.embedding_batch_tokens)
-        batcher = Batcher(self._ask, store, set_aside, limits, trusted=record.vectors > 0)
-        await batcher.embed_all(self._batches(record, limits), settings.embedding_parallel)
+        batcher = Batcher(
+            self._ask, store, set_aside, limits, trusted=record.vectors > 0, at_once=settings.embedding_parallel
+        )
+        await batcher.embed_all(self._batches(record, limits))
 
     async def _batches(self, generation: GenerationRecord, limits: BatchLimits) -> AsyncIterator[Sequence[Text]]:
         """First what is paid for, as it was asked; then everything else, page by page."""

@@ -77,7 +77,8 @@ def find_changed(connection: Connection, chunks: ChunkSet, courses: Sequence[str
     """The materials whose fingerprint is not the one on record, of `courses` or of all."""
     found = connection.execute(
         text(
-            f"SELECT m.id, k.fingerprint IS NOT DISTINCT FROM {chunks.fingerprint} AS same FROM course_materials AS m "
+            f"SELECT m.id, CASE WHEN k.fingerprint IS NULL THEN false ELSE k.fingerprint = {chunks.fingerprint} END "
+            f"AS same FROM course_materials AS m "
             f"LEFT JOIN embedded_materials AS k ON k.material_id = m.id AND k.chunker = :chunker "
             f"WHERE :everywhere OR m.course_id = ANY(CAST(:courses AS text[])) ORDER BY m.id"
         ),

@@ -50,6 +50,8 @@ from tasks.embedding.work import RefreshRequest, Work, require_courses
 from tasks.ledger.runs import Run
 from tasks.ledger.steps import step
 
+PAGES_AT_ONCE = 2
+"""Pages of materials: while Postgres stores one, another is cut."""
 WORTH_ANALYZING = 1000
 """Rows whose coming the planner is told of."""
 
@@ -156,10 +158,20 @@ class _Refresh:
         changed, unchanged = await work.in_thread(look)
         work.progress.begin("cutting materials", len(changed))
         materials, chunks = Changes(skipped=unchanged), Changes()
-        for start in range(0, len(changed), PAGE):
-            more, pieces = await self._cut(changed[start : start + PAGE])
+        turns = asyncio.Semaphore(PAGES_AT_ONCE)
+
+        async def cut(ids: Sequence[str]) -> tuple[Changes, Changes]:
+            async with turns:
+                done = await self._cut(ids)
+            work.progress.add(len(ids))
+            return done
+
+        async with asyncio.TaskGroup() as cutting:
+            pages = [changed[start : start + PAGE] for start in range(0, len(changed), PAGE)]
+            tasks = [cutting.create_task(cut(page)) for page in pages]
+        for task in tasks:
+            more, pieces = task.result()
             materials, chunks = materials + more, chunks + pieces
-            work.progress.add(min(PAGE, len(changed) - start))
 
         def tidy(connection: Connection) -> tuple[int, int, int]:
             gone, their_chunks = forget_deleted(connection, work.chunks.name)

@@ -12,10 +12,12 @@ from sqlalchemy import Connection, text
 from blocks.copying import copy_rows
 from blocks.providers.token_bound import TOKENS_PER_TEXT, count_text_tokens
 from schemas.embedding import SetAside
+from schemas.vectors import Vector
 from tasks.embedding.batches import Text
 from tasks.embedding.templates import TEMPLATES, text_hash
+from tasks.ledger.bodies import unpack_texts
 
-PAGE = 5000
+PAGE = 1000
 """Texts that are looked up at once."""
 
 _LACKS = """
@@ -84,10 +86,11 @@ def as_text(content: str, content_hash: str = "") -> Text:
 
 
 _PAID = text("""
-    SELECT calls.request -> 'texts' AS texts, calls.answer_key
+    SELECT calls.request -> 'texts' AS texts, bodies.reply, bodies.request, calls.answer_key
     FROM runs JOIN llm_requests AS calls ON calls.run_id = runs.id
+    JOIN llm_bodies AS bodies ON bodies.request_id = calls.id
     WHERE runs.flow = :flow AND runs.subject = :subject AND runs.status <> 'completed' AND runs.project = :project
-        AND calls.kind = 'embedding' AND calls.status = 'succeeded'
+        AND calls.kind = 'embedding' AND calls.status = 'succeeded' AND bodies.reply IS NOT NULL
         AND calls.id NOT IN (SELECT request_id FROM material_embeddings
                              WHERE generation_id = :generation AND request_id IS NOT NULL)
     ORDER BY calls.id
@@ -102,8 +105,11 @@ def paid_batches(
     Asked again alike, it is replayed for nothing.
     """
     values = {"flow": flow, "subject": subject, "project": project, "generation": generation}
-    rows = connection.execute(_PAID, values)
-    return [(tuple(as_text(content) for content in row.texts), row.answer_key) for row in rows if row.texts]
+    found = []
+    for row in connection.execute(_PAID, values):
+        texts = row.texts if isinstance(row.texts, list) else unpack_texts(row.reply, row.request)
+        found.append((tuple(as_text(content) for content in texts), row.answer_key))
+    return found
 
 
 def still_lacking(connection: Connection, lacking: Lacking, hashes: Sequence[str]) -> set[str]:
@@ -118,16 +124,17 @@ def still_lacking(connection: Connection, lacking: Lacking, hashes: Sequence[str
     return set(found.scalars())
 
 
-def as_stored(vectors: Sequence[Sequence[float]]) -> list[bytes | None]:
+def as_stored(vectors: Sequence[Vector]) -> list[bytes | None]:
     """The binary form of pgvector's `vector` (`vector_send`): dimensions, nothing, then big-endian floats.
 
     None where the cosine to anything would be undefined: a length of zero, or no numbers.
     """
     import numpy
 
-    rows = numpy.asarray(vectors, dtype=">f4")
-    head = struct.pack(">hh", rows.shape[1], 0)
-    lengths = numpy.linalg.norm(rows.astype("=f4"), axis=1)
+    numbers = numpy.asarray([numpy.asarray(vector) for vector in vectors], dtype="=f4")
+    head = struct.pack(">hh", numbers.shape[1], 0)
+    lengths = numpy.linalg.norm(numbers, axis=1)
+    rows = numbers.astype(">f4")
     good = numpy.isfinite(lengths) & (lengths > 0)
     return [head + row.tobytes() if fine else None for row, fine in zip(rows, good, strict=True)]
 

@@ -32,6 +32,7 @@ from schemas.calls import (
 )
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
+from schemas.vectors import Vector
 from tasks.ledger.answer_faults import CUT_OFF, faults_of
 from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.fallbacks import answer_or_fall_back, as_fallback
@@ -94,7 +95,7 @@ class Embeddings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    vectors: tuple[tuple[float, ...], ...]
+    vectors: tuple[Vector, ...]
     request_id: UUID
     model: str
     cost_usd: Decimal | None

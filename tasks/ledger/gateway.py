@@ -50,6 +50,7 @@ from schemas.errors import (
     RetriesExhausted,
 )
 from schemas.identifiers import new_id
+from tasks.ledger.bodies import are_long, unpack_reply
 from tasks.ledger.budgets import ZERO, Reservation
 from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.operations import (
@@ -70,7 +71,7 @@ from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.scope import CallScope
 from tasks.ledger.search_cache import cache_row, search_key
 from tasks.ledger.session import Ledger
-from tasks.ledger.settlement import Settlement, unpack_reply
+from tasks.ledger.settlement import Settlement
 
 FIRST_POLL_SECONDS = 0.02
 LONGEST_POLL_SECONDS = 0.5
@@ -121,6 +122,14 @@ def call_key(call: Call, model: ModelInfo, scope: CallScope) -> str:
 def _as_sent(call: Call, model: ModelInfo) -> Call:
     """`call` to the model that its name stands for: answers are the model's, whatever it is called here."""
     return call if model.stands_for is None else call.model_copy(update={"model": model.stands_for})
+
+
+def _shown(call: Call) -> dict[str, Any]:
+    """What a row tells of the call; of many texts to embed their number, as they are kept with the reply (`bodies`)."""
+    if isinstance(call, EmbeddingCall) and are_long(call.texts):
+        counted = {"texts": len(call.texts), "characters": sum(map(len, call.texts))}
+        return call.model_dump(mode="json", exclude_none=True, exclude={"texts"}) | counted
+    return call.model_dump(mode="json", exclude_none=True)
 
 
 def kind_of(call: Call) -> CallKind:
@@ -332,7 +341,7 @@ class _Flight:
             "purpose": scope.purpose,
             "provider": self.model.provider,
             "model": self.call.model,
-            "request": postgres_json(_as_sent(self.call, self.model).model_dump(mode="json", exclude_none=True)),
+            "request": postgres_json(_shown(_as_sent(self.call, self.model))),
             "status": "reserved",
             "cost_source": self.estimate.source,
             "model_version": self.model.version,
@@ -346,7 +355,7 @@ def _usd(amount: Decimal) -> str:
 
 
 def _replayed(outcome: Answered, model: str) -> CallOutcome:
-    reply = unpack_reply(outcome.reply)
+    reply = unpack_reply(outcome.reply, outcome.response)
     return CallOutcome(outcome.request_id, reply, True, ZERO, outcome.cost_source, outcome.latency_ms, model)
 
 

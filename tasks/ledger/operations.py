@@ -45,11 +45,13 @@ class Answered:
     Attributes:
         request_id: row of this use.
         reply: the answer as `pack_reply` packed it.
+        response: the body of an answer with vectors, deflated; None of any other.
         latency_ms: of the provider, at the time.
     """
 
     request_id: UUID
     reply: bytes
+    response: bytes | None
     cost_source: CostSource
     latency_ms: int
 

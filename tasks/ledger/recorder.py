@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from blocks.database import database_errors
 from schemas.errors import DatabaseUnavailable, HeadraceError
 from tasks.ledger.alerts import BudgetAlert, announce
+from tasks.ledger.large_bodies import LargeBodies, has_large_bodies
 from tasks.ledger.operations import BeginStep, EndStep, Operation, Outcome, Reserve, Settle
 from tasks.ledger.transaction import BatchWriter
 
@@ -47,6 +48,8 @@ class Recorder:
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
         self._batches = BatchWriter()
+        self._large_bodies = LargeBodies(engine)
+        self._storing: set[asyncio.Task[None]] = set()
         self._closing = False
         self.transactions = 0
 
@@ -63,7 +66,10 @@ class Recorder:
             DatabaseUnavailable: Postgres stayed away longer than the recorder's patience.
             HeadraceError: the outcome is a refusal (`LeaseLost`).
         """
-        future = self._enqueue(operation)
+        if isinstance(operation, Settle) and has_large_bodies(operation):
+            future = self._enqueue_later(operation)
+        else:
+            future = self._enqueue(operation)
         try:
             outcome = await asyncio.shield(future)
         except BaseException:
@@ -91,16 +97,37 @@ class Recorder:
     async def close(self) -> None:
         """Everything handed in is written; what Postgres stays away for too long is lost, and logged."""
         self._closing = True
+        while self._storing:
+            await asyncio.wait(self._storing)
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
         await self._disconnect()
 
     def _enqueue(self, operation: Operation) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._append(operation, future)
+        return future
+
+    def _enqueue_later(self, settle: Settle) -> asyncio.Future[Outcome]:
+        """As `_enqueue`, once the bodies are stored."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        async def store_and_append() -> None:
+            left = settle
+            try:
+                left = await self._large_bodies.store(settle)
+            finally:
+                self._append(left, future)
+
+        task = asyncio.create_task(store_and_append(), name="ledger-bodies")
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+        return future
+
+    def _append(self, operation: Operation, future: asyncio.Future[Outcome]) -> None:
         self._waiting.append((operation, future))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all(), name="ledger-recorder")
-        return future
 
     async def _write_all(self) -> None:
         while self._waiting:

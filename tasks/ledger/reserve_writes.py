@@ -114,7 +114,8 @@ def _give_back_claims(script: Script, batch: Batch, found: Found) -> None:
 
 _STORED = text("""
     SELECT llm_requests.id, answered_model, input_tokens, output_tokens, cost_usd, cost_source,
-           coalesce(latency_ms, 0) AS latency_ms, finish_reason, llm_bodies.reply
+           coalesce(latency_ms, 0) AS latency_ms, finish_reason, llm_bodies.reply,
+           CASE WHEN kind = 'embedding' THEN llm_bodies.response END AS response
     FROM llm_requests JOIN llm_bodies ON llm_bodies.request_id = llm_requests.id
     WHERE llm_requests.id = ANY(:ids) AND llm_bodies.reply IS NOT NULL
 """)
@@ -146,7 +147,9 @@ def replay(script: Script, batch: Batch, found: Found) -> None:
             continue
         answer = stored[state.request_id]
         rows.append(_replay_row(item, answer))
-        batch.outcomes[place] = Answered(item.row["id"], answer.reply, answer.cost_source, answer.latency_ms)
+        batch.outcomes[place] = Answered(
+            item.row["id"], answer.reply, answer.response, answer.cost_source, answer.latency_ms
+        )
     _write_replays(script, batch, rows)
     _claim_anew(script, batch, found, gone | outdated)
 

@@ -15,12 +15,14 @@ Refuse = Callable[[list[str]], HeadraceError | None]
 class Recorded:
     """A provider that `refuse` speaks for, with what became of the texts."""
 
-    def __init__(self, refuse: Refuse, items: int = 8, tokens: int = 1000) -> None:
+    def __init__(self, refuse: Refuse, items: int = 8, tokens: int = 1000, at_once: int = 1) -> None:
         self.refuse = refuse
         self.asked: list[list[str]] = []
         self.stored: list[str] = []
         self.aside: dict[str, str] = {}
-        self.batcher: Batcher[int] = Batcher(self.ask, self.store, self.set_aside, BatchLimits(items, tokens))
+        self.batcher: Batcher[int] = Batcher(
+            self.ask, self.store, self.set_aside, BatchLimits(items, tokens), at_once=at_once
+        )
 
     async def ask(self, texts: Sequence[Text]) -> int:
         names = [each.content for each in texts]
@@ -36,12 +38,12 @@ class Recorded:
     async def set_aside(self, text: Text, error: HeadraceError) -> None:
         self.aside[text.content] = error.code
 
-    async def embed(self, texts: Sequence[Text], at_once: int = 1) -> None:
+    async def embed(self, texts: Sequence[Text]) -> None:
         async def batches() -> AsyncIterator[Sequence[Text]]:
             for batch in list(self.batcher.limits.cut(texts)):
                 yield batch
 
-        await self.batcher.embed_all(batches(), at_once)
+        await self.batcher.embed_all(batches())
 
 
 def texts(count: int, tokens: int = 1) -> list[Text]:
@@ -76,9 +78,9 @@ async def test_one_bad_text_is_set_aside_alone_and_lowers_no_limit() -> None:
 
 
 async def test_where_every_text_is_refused_the_request_is_wrong() -> None:
-    recorded = Recorded(lambda _: BadInput("no such parameter"))
+    recorded = Recorded(lambda _: BadInput("no such parameter"), at_once=2)
     with pytest.raises(BadInput, match="no such parameter"):
-        await recorded.embed(texts(100), at_once=2)
+        await recorded.embed(texts(100))
     assert recorded.aside == {}
     assert sum(len(names) == 1 for names in recorded.asked) <= MOST_DOUBTFUL + 2
 
@@ -115,9 +117,9 @@ async def test_what_is_under_way_is_stored_before_an_error_is_raised() -> None:
     def refuse(names: list[str]) -> HeadraceError | None:
         return BudgetExceeded("no room") if "t2" in names else None
 
-    recorded = Recorded(refuse, items=1)
+    recorded = Recorded(refuse, items=1, at_once=3)
     with pytest.raises(BudgetExceeded):
-        await recorded.embed(texts(50), at_once=3)
+        await recorded.embed(texts(50))
     assert {"t0", "t1"} <= set(recorded.stored)
     assert len(recorded.asked) < 50
     assert set(recorded.stored) == {name for (name,) in recorded.asked} - {"t2"}
@@ -131,5 +133,5 @@ async def test_an_error_of_whoever_brings_the_texts_is_raised_as_it_is() -> None
         raise BadInput("no more")
 
     with pytest.raises(BadInput, match="no more"):
-        await recorded.batcher.embed_all(batches(), 2)
+        await recorded.batcher.embed_all(batches())
     assert set(recorded.stored) <= {"t0", "t1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 
 from sqlalchemy import Engine, text
 
@@ -23,7 +24,7 @@ def test_texts_are_known_by_their_sha_256() -> None:
 
 
 def test_vectors_have_the_form_in_which_pgvector_takes_them(database: Engine) -> None:
-    (stored,) = as_stored([(0.5, -2.0, 0.0)])
+    (stored,) = as_stored([array("f", (0.5, -2.0, 0.0))])
     assert stored == struct.pack(">hhfff", 3, 0, 0.5, -2.0, 0.0)
     with database.connect() as connection:
         sent = connection.execute(text("SELECT vector_send('[0.5,-2,0]'::vector)")).scalar_one()
@@ -31,7 +32,8 @@ def test_vectors_have_the_form_in_which_pgvector_takes_them(database: Engine) ->
 
 
 def test_what_has_no_direction_is_no_vector() -> None:
-    assert as_stored([(0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0), (1.0, 0.0)])[:3] == [None, None, None]
+    numbers = [(0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0), (1.0, 0.0)]
+    assert as_stored([array("d", pair) for pair in numbers])[:3] == [None, None, None]
 
 
 def test_above_two_thousand_dimensions_numbers_are_of_half_precision() -> None:

@@ -1,0 +1,58 @@
+"""Bodies too large for a batch: they go ahead of the outcome they belong to, on a connection of their own.
+
+A batch is one message that Postgres reads as text, and everybody waits for it; what a hundred vectors take in it are
+milliseconds for all calls at once. A process that ends in between leaves bodies of a request whose outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tasks.ledger.operations import Settle
+
+LARGE = 32 * 1024
+"""Bytes, deflated, of the bodies of one call."""
+AT_ONCE = 4
+"""Connections that are used for them."""
+
+_STORE = """
+    INSERT INTO llm_bodies (request_id, request, response, reply) VALUES (%b, %b, %b, %b)
+    ON CONFLICT (request_id) DO UPDATE
+    SET request = excluded.request, response = excluded.response, reply = excluded.reply
+"""
+
+
+def has_large_bodies(settle: Settle) -> bool:
+    """Whether they had better go ahead."""
+    return settle.bodies is not None and sum(len(body) for body in settle.bodies if body is not None) > LARGE
+
+
+class LargeBodies:
+    """Stores them."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def store(self, settle: Settle) -> Settle:
+        """The bodies of `settle` are durable; returns what is left to be recorded.
+
+        Where they cannot be stored now, that is all of it: a batch is tried again for as long as it takes.
+        """
+        import psycopg
+
+        assert settle.bodies is not None
+        try:
+            async with self._turns, self._engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver: Any = raw.driver_connection
+                await driver.execute(_STORE, (settle.row["id"], *settle.bodies), binary=True)
+                await connection.commit()
+        except (SQLAlchemyError, psycopg.Error, OSError):
+            return settle
+        return replace(settle, bodies=None)

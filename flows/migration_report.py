@@ -143,7 +143,8 @@ def conversions_by_sentence(report: MigrationReport) -> list[str]:
     for table in moved:
         for sentence in table.conversions:
             tables.setdefault(sentence, []).append(table.table)
-    told = [f"{', '.join(names) if len(names) < len(moved) else 'all'}: {each}" for each, names in tables.items()]
+    everywhere = len(moved) if len(moved) > 1 else None
+    told = [f"{'all' if len(names) == everywhere else ', '.join(names)}: {each}" for each, names in tables.items()]
     return [printable(each) for each in told]
 
 

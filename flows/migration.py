@@ -30,7 +30,7 @@ from tasks.ledger.session import Ledger, open_ledger
 from tasks.ledger.steps import step
 from tasks.migration.earlier import as_unchanged, report_of_completed
 from tasks.migration.kinds import find_kind, kind_names
-from tasks.migration.migrating import Migrating, MigrationRequest, hold_source
+from tasks.migration.migrating import Migrating, MigrationRequest, hold_source, with_memory
 from tasks.migration.refusing import require_no_password
 from tasks.migration.rollback import MIGRATE, Rollback, require_migration
 from tasks.migration.staging import Staging
@@ -187,7 +187,7 @@ async def rollback_migration(run: UUID, project: str = "") -> RollbackReport:
 
 
 def _take_back(url: URL, rollback: Rollback, source_name: str, attempt: Attempt) -> tuple[RollbackTable, ...]:
-    engine = create_database(url)
+    engine = create_database(with_memory(url))
     try:
         with hold_source(engine, source_name), database_errors():
             with engine.begin() as connection:

@@ -10,7 +10,7 @@ from uuid import UUID
 from flows.artifacts import publish_page
 from flows.running import prefect_flow_run_id
 from schemas.errors import DatabaseUnavailable, HeadraceError
-from schemas.migration import MigrationReport, RollbackReport
+from schemas.migration import SHOWN, MigrationReport, RollbackReport, Staying
 from tasks.migration.migrating import MigrationRequest
 from tasks.migration.rejects import count_rejects
 
@@ -37,6 +37,7 @@ async def publish_failure(request: MigrationRequest, run_id: UUID, error: Headra
 NAMES = 10
 """How many of the rows that broke a rule a page or terminal names; JSON names more."""
 KEPT = "source_records"
+CONVERSIONS = "Conversions"
 COLUMNS = ("table", "read", "rejected", "inserted", "updated", "unchanged", "gone", "proof")
 
 
@@ -44,10 +45,9 @@ def table_rows(report: MigrationReport) -> list[tuple[str, ...]]:
     """The tables of the report as rows of `COLUMNS`."""
     rows = []
     for table in report.tables:
-        gone = f"{table.gone:,}" + (f" ({table.pruned:,} pruned)" if table.pruned else "")
         proof = "dry run" if report.dry_run else "equal" if table.reconciled else "DIFFERENT"
-        counts = (table.read, table.rejected, table.inserted, table.updated, table.unchanged)
-        rows.append((printable(table.table), *(f"{count:,}" for count in counts), gone, proof))
+        counts = (table.read, table.rejected, table.inserted, table.updated, table.unchanged, table.gone)
+        rows.append((printable(table.table), *(f"{count:,}" for count in counts), proof))
     return rows
 
 
@@ -62,6 +62,9 @@ def remarks(report: MigrationReport) -> list[str]:
     for table in report.tables:
         for fate, ids in table.samples.items():
             told.append(f"{table.table}: {_fate(report, fate)} {', '.join(ids)}{_more(ids, getattr(table, fate))}")
+        if table.pruned:
+            told.append(f"{table.table}: {_counted(table.pruned, 'row')} {_fate(report, 'pruned')}")
+        told += [_why_they_stay(table.table, each) for each in table.staying]
         if table.placeholders:
             told.append(f"{table.table}: {_counted(table.placeholders, 'placeholder')}")
         if table.repairs:
@@ -79,6 +82,20 @@ def remarks(report: MigrationReport) -> list[str]:
 def printable(text: str) -> str:
     """`text`, which may be of the source, without what a terminal would obey."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _why_they_stay(table: str, staying: Staying) -> str:
+    """What a prune leaves, and what stands in its way."""
+    rows = f"{_counted(staying.count, 'row')} that the source no longer has {'stays' if staying.count == 1 else 'stay'}"
+    why = "changed here after loading"
+    if staying.referred_by:
+        why = f"referred to by {staying.referred_by} {', '.join(staying.referring)}{_cut(staying.referring)}"
+    return f"{table}: {rows}, {why}: {', '.join(staying.samples)}{_more(staying.samples, staying.count)}"
+
+
+def _cut(shown: Sequence[str]) -> str:
+    """Of as many as are shown at most there may be more."""
+    return " …" if len(shown) == SHOWN else ""
 
 
 def _fate(report: MigrationReport, fate: str) -> str:
@@ -107,7 +124,7 @@ def as_markdown(report: MigrationReport) -> str:
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table_rows(report)),
         "",
     ]
-    for title, found in (("Remarks", remarks(report)), ("Conversions", conversions(report))):
+    for title, found in (("Remarks", remarks(report)), (CONVERSIONS, conversions(report))):
         if found:
             lines += [f"## {title}", "", *(f"- {each}" for each in found), ""]
     return "\n".join(lines)
@@ -116,6 +133,18 @@ def as_markdown(report: MigrationReport) -> str:
 def conversions(report: MigrationReport) -> list[str]:
     """Where each table went, and what was changed on the way."""
     told = (f"{table.table} → {table.target}: {'; '.join(table.conversions)}" for table in report.tables)
+    return [printable(each) for each in told]
+
+
+def conversions_by_sentence(report: MigrationReport) -> list[str]:
+    """What was changed on the way, each sentence once with the tables that it is true of."""
+    tables: dict[str, list[str]] = {}
+    moved = [table for table in report.tables if table.target != KEPT and (table.read or table.placeholders)]
+    for table in moved:
+        for sentence in table.conversions:
+            tables.setdefault(sentence, []).append(table.table)
+    everywhere = len(moved) if len(moved) > 1 else None
+    told = [f"{'all' if len(names) == everywhere else ', '.join(names)}: {each}" for each, names in tables.items()]
     return [printable(each) for each in told]
 
 
@@ -143,6 +172,10 @@ def show_migration(report: MigrationReport, *, as_json: bool) -> int:
     _print_table(console, COLUMNS, table_rows(report))
     for each in remarks(report):
         console.print(f"• {each}", markup=False, highlight=False)
+    if found := [] if report.already_done else conversions_by_sentence(report):
+        console.print(f"{CONVERSIONS}:")
+        for each in found:
+            console.print(f"• {each}", markup=False, highlight=False)
     if report.dry_run:
         console.print(f"Nothing was loaded: a dry run ({report.run_id}).")
     else:

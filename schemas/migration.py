@@ -44,6 +44,21 @@ class Refused(Reported):
     count: int
 
 
+class Staying(Reported):
+    """Rows that the source no longer has and that a prune leaves, for one reason.
+
+    Attributes:
+        samples: ids of some of them.
+        referred_by: our table whose rows refer to them; empty where somebody changed them here.
+        referring: ids of some of the rows that refer to them.
+    """
+
+    count: int
+    samples: tuple[str, ...]
+    referred_by: str = ""
+    referring: tuple[str, ...] = ()
+
+
 class TableReport(Reported):
     """One table of the source on its way into one of ours.
 
@@ -52,6 +67,8 @@ class TableReport(Reported):
         placeholders: rows made because others refer to them.
         inserted, updated, unchanged: of the accepted rows; in a dry run what would become of them.
         gone: rows of an earlier migration that the source no longer has.
+        pruned: those of them that were deleted; in a dry run that would be.
+        staying: those that a prune leaves; a row that does not go for two reasons is counted for each.
         source_checksum, target_checksum: sums of the hashes of the rows staged and of the same rows read back.
     """
 
@@ -66,6 +83,7 @@ class TableReport(Reported):
     unchanged: int = 0
     gone: int = 0
     pruned: int = 0
+    staying: tuple[Staying, ...] = ()
     source_checksum: str = ""
     target_checksum: str | None = None
     """None in a dry run."""

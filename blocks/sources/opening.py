@@ -13,6 +13,7 @@ from schemas.errors import BadInput
 
 Reader = Literal["local_storage", "json_files", "json_lines", "sqlite", "delimited", "parquet", "postgres", "sql_dump"]
 _HEAD_BYTES = 1 << 20
+_NAMED_AFTER_FILES: tuple[Reader, ...] = ("json_files", "json_lines", "delimited", "parquet")
 _LINES = (".jsonl", ".ndjson")
 _DUMP_BEGINNINGS = (b"--", b"SET ", b"COPY ", b"INSERT ", b"CREATE ", b"BEGIN", b"\\restrict", b"/*")
 
@@ -32,6 +33,11 @@ def open_source(path_or_url: str | Path, reader: Reader | None = None) -> Source
         return open_postgres(str(path_or_url))
     path = Path(path_or_url).expanduser()
     return _opened(reader or recognised(path), path)
+
+
+def named_after_files(path_or_url: str | Path) -> bool:
+    """Whether the tables of a source have no names but those of its files."""
+    return not is_url(path_or_url) and recognised(Path(path_or_url).expanduser()) in _NAMED_AFTER_FILES
 
 
 def is_url(path_or_url: str | Path) -> bool:

@@ -84,15 +84,19 @@ class WatchedTable:
             self.said += wanted.values()
 
 
-def only_table(source: Source, name: str, shown_as: str = "") -> AdaptedSource:
-    """`source` with its table `name` alone, or with its only table, whatever that is called.
+def only_table(source: Source, name: str, shown_as: str = "", *, by_any_name: bool) -> AdaptedSource:
+    """`source` with its table `name` alone, or with its only table, which may be called otherwise.
+
+    Args:
+        name: empty for the only table.
+        by_any_name: where the source has but one table, it is taken whatever it is called.
 
     Raises:
-        BadInput: it has several tables and none of that name; the source is closed.
+        BadInput: it has no table of that name, and no other may be taken; the source is closed.
     """
     tables = source.tables()
     taken = next((each for each in tables if each.casefold() == name.casefold()), None)
-    if taken is None and len(tables) == 1:
+    if taken is None and len(tables) == 1 and (by_any_name or not name):
         taken = next(iter(tables))
     if taken is None:
         source.close()

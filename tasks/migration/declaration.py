@@ -91,6 +91,7 @@ class Table:
     Attributes:
         name: as policies and reports call it.
         aliases: other names that sources give it.
+        only_rejects: none of its records becomes a row: it has those that belong to no other.
         placeholder: columns of a row that stands in for a missing one; None where none may.
         prepare: changes a record, given the name of the source, before anything else is done to it: opens JSON that is
             kept as text, so that no secret hides there, and gives it the id that its row has here. Never raises.
@@ -105,6 +106,7 @@ class Table:
     lookups: tuple[Lookup, ...] = ()
     counted: tuple[Counted, ...] = ()
     nested: tuple[Nested, ...] = ()
+    only_rejects: bool = False
     placeholder: Mapping[str, Any] | None = None
     prepare: Callable[[dict[str, Any], str], None] | None = None
     conversions: tuple[str, ...] = ()

@@ -126,7 +126,17 @@ class Standing:
 def as_unchanged(report: MigrationReport, **changes: object) -> MigrationReport:
     """What a run reports that found everything of `report` in place; `changes` are its own id, times and source."""
     tables = tuple(
-        table.model_copy(update={"inserted": 0, "updated": 0, "unchanged": table.accepted, "pruned": 0, "samples": {}})
+        table.model_copy(
+            update={
+                "inserted": 0,
+                "updated": 0,
+                "unchanged": table.accepted,
+                "gone": table.gone - table.pruned,
+                "pruned": 0,
+                "staying": (),
+                "samples": {},
+            }
+        )
         for table in report.tables
     )
     loaded_by = report.loaded_by or report.run_id

@@ -188,11 +188,12 @@ class Expectations:
         """SQL that fills the columns that are looked up, from what is staged and what is here."""
         for link in self.table.lookups:
             parent = self._parent(link)
-            wanted = dict.fromkeys(["id", link.match, *([link.within] if link.within else [])])
-            columns = ", ".join(map(quoted, wanted))
+            names = [link.match, *([link.within] if link.within else [])]
+            columns, same = ", ".join(map(quoted, dict.fromkeys(["id", *names]))), ", ".join(map(quoted, names))
             agree = f" AND p.{quoted(link.within)} = s.{quoted(link.within)}" if link.within else ""
             yield (
                 f"UPDATE {self.staging.path(self.table)} AS s SET {quoted(link.column)} = p.id FROM "
-                f"(SELECT {columns} FROM {self.staging.path(parent)} UNION SELECT {columns} FROM {parent.target}) AS p "
+                f"(SELECT DISTINCT ON ({same}) {columns} FROM (SELECT {columns} FROM {self.staging.path(parent)} "
+                f"UNION SELECT {columns} FROM {parent.target}) AS found ORDER BY {same}, id) AS p "
                 f"WHERE p.{quoted(link.match)} = s.{quoted(link.by)}{agree} AND s.{quoted(link.column)} IS NULL"
             )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
@@ -23,8 +22,7 @@ from tasks.ledger.operations import Attempt
 from tasks.ledger.runs import hold_run_here
 from tasks.migration.declaration import Table
 from tasks.migration.reading import SEQUENCE
-from tasks.migration.rest import REST_TARGET
-from tasks.migration.staging import HASH, Staging, hash_of, quoted
+from tasks.migration.staging import HASH, Staging, quoted
 
 CHUNK_ROWS = 50_000
 CONNECTIONS = 2
@@ -180,67 +178,3 @@ def plan(connection: Connection, staging: Staging, table: Table) -> tuple[Counts
     counts = Counts(**{fate: row.rows for fate, row in rows.items()})
     samples = {fate: tuple(map(str, row.samples)) for fate, row in rows.items() if fate != "unchanged"}
     return counts, samples
-
-
-@dataclass(frozen=True)
-class Gone:
-    """Rows of earlier migrations of a source in one target that none of `tables`, all that fill it, has any more.
-
-    Rows that were rejected this time are at the source, and so not gone.
-    """
-
-    run_id: UUID
-    source_name: str
-    staging: Staging
-    tables: Sequence[Table]
-
-    @property
-    def target(self) -> str:
-        """The target that all of the tables fill."""
-        return self.tables[0].target
-
-    @property
-    def query(self) -> str:
-        """SQL of their ids."""
-        there = " ".join(
-            f"AND NOT EXISTS (SELECT FROM {self.staging.path(table)} AS s WHERE s.id = t.id)" for table in self.tables
-        )
-        # Tables without a counterpart share a target; of one that the source does not have this time, nothing is gone.
-        of_these = "AND t.source_table = ANY(:tables)" if self.target == REST_TARGET else ""
-        rejected = "SELECT FROM migration_rejects AS r WHERE r.run_id = :run AND r.source_table = ANY(:tables)"
-        return (
-            f"SELECT t.id FROM {self.target} AS t WHERE t.source = :source {of_these} {there} "
-            f"AND NOT EXISTS ({rejected} AND r.source_id = t.id::text)"
-        )
-
-    @property
-    def values(self) -> dict[str, object]:
-        """Parameters of the query."""
-        names = [table.name for table in self.tables]
-        return {"run": self.run_id, "source": self.source_name, "tables": names, "target": self.target}
-
-    def count(self, connection: Connection) -> tuple[int, tuple[str, ...]]:
-        """How many there are, and ids of some."""
-        statement = f"SELECT count(*) AS rows, (array_agg(id))[1: {SHOWN}] AS samples FROM ({self.query}) AS gone"
-        row = connection.execute(text(statement), self.values).one()
-        return row.rows, tuple(map(str, row.samples or ()))
-
-    def delete(self, connection: Connection) -> int:
-        """They are deleted, their state kept for a rollback; those that a person changed here stay.
-
-        Raises:
-            ExpectationFailed: rows that stay refer to one of them.
-        """
-        untouched = f"AND t.{HASH} = {hash_of(self.tables[0].column_names, 't')}"
-        statement = (
-            f"WITH gone AS MATERIALIZED ({self.query} {untouched}), kept AS ("
-            f"INSERT INTO migration_rows (run_id, target, row_id, before, pruned) SELECT :run, :target, t.id, "
-            f"to_jsonb(t), true FROM {self.target} AS t WHERE t.id IN (SELECT id FROM gone) "
-            f"ON CONFLICT DO NOTHING) DELETE FROM {self.target} WHERE id IN (SELECT id FROM gone)"
-        )
-        try:
-            return connection.execute(text(statement), self.values).rowcount
-        except IntegrityError as error:
-            raise ExpectationFailed(
-                f"{self.target} has rows that the source no longer has but others refer to; nothing was pruned"
-            ) from error

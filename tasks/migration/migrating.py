@@ -20,15 +20,16 @@ from blocks.database import create_database, database_errors
 from blocks.expectations import expectation_runner
 from blocks.sources.records import Source
 from schemas.errors import BadInput, DatabaseUnavailable, ExpectationFailed, RunBusy
-from schemas.migration import SHOWN, MigrationReport, Policy, RuleOutcome, TableReport
+from schemas.migration import SHOWN, MigrationReport, Policy, RuleOutcome, Staying, TableReport
 from tasks.ledger.runs import Run, hold_run_here
 from tasks.ledger.steps import step
 from tasks.migration.checking import Checker
 from tasks.migration.declaration import Kind, Table
 from tasks.migration.earlier import Standing, loaded_before, require_latest
 from tasks.migration.expectations import Expectations
-from tasks.migration.loading import Counts, Extent, Gone, Loader, plan
+from tasks.migration.loading import Counts, Extent, Loader, plan
 from tasks.migration.progress import Progress
+from tasks.migration.pruning import Gone, Pruner, pruned_before
 from tasks.migration.reconciling import staged_checksum, target_checksum
 from tasks.migration.rest import REST_TARGET, rest_table
 from tasks.migration.stager import StagedSource, StagedTable, Stager
@@ -77,6 +78,7 @@ class Moved(BaseModel):
     unchanged: dict[str, int] = {}
     gone: dict[str, int] = {}
     pruned: dict[str, int] = {}
+    staying: dict[str, tuple[Staying, ...]] = {}
     samples: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def note(self, table: str, counts: Counts) -> None:
@@ -256,6 +258,8 @@ class Migrating:
             counts, moved.samples[table.name] = plan(connection, self.staging, table)
             moved.note(table.name, counts)
         self._count_gone(connection, moved)
+        if self.request.prune:
+            self._prune(connection, moved)
         return moved
 
     def _load_tables(self, connection: Connection) -> Moved:
@@ -288,35 +292,36 @@ class Migrating:
         connection.commit()
         return {"updated": tuple(found)} if found else {}
 
-    def _gone(self) -> Iterator[tuple[Table, Gone]]:
-        """By target, with its first table: the rows that the source no longer has.
+    def _gone(self) -> Iterator[Gone]:
+        """By target: the rows that the source no longer has.
 
-        A table that the source does not have, or that is empty there, says nothing of what it once held.
+        A table that the source does not have, or that is empty there, says nothing of what it once held, and so
+        nothing is known of the target of several where one of them is not there.
         """
-        by_target: dict[str, list[Table]] = {}
-        for table in self._tables():
-            by_target.setdefault(table.target, []).append(table)
-        for tables in by_target.values():
-            read = [
-                table for table in tables if table.name in self.staged.tables and self.staged.tables[table.name].read
-            ]
-            if read:
-                told = read if tables[0].target == REST_TARGET else tables
-                yield tables[0], Gone(self.run.id, self.request.name, self.staging, told)
+        for target in dict.fromkeys(table.target for table in self._tables()):
+            fill = [table for table in self.kind.tables if table.target == target and not table.only_rejects]
+            if target == REST_TARGET:
+                fill = [rest_table(name) for name, staged in self.staged.tables.items() if staged.rest and staged.read]
+            if fill and all(self._extent(table).count for table in fill):
+                yield Gone(self.run.id, self.request.name, self.staging, fill)
 
     def _count_gone(self, connection: Connection, moved: Moved) -> None:
-        for table, rows in self._gone():
-            moved.gone[table.name], samples = rows.count(connection)
+        for gone in self._gone():
+            rows, samples = gone.count(connection)
+            moved.pruned[gone.table] = pruned_before(connection, gone)
+            moved.gone[gone.table] = rows + moved.pruned[gone.table]
             if samples:
-                moved.samples.setdefault(table.name, {})["gone"] = samples
+                moved.samples.setdefault(gone.table, {})["gone"] = samples
         connection.commit()
 
     def _prune(self, connection: Connection, moved: Moved) -> None:
-        """What the source no longer has is deleted in one transaction, rows that refer to others first."""
+        """What the source no longer has is deleted in one transaction, where nothing stands on it."""
         with connection.begin():
             hold_run_here(connection, self.run.attempt)
-            for table, rows in reversed(list(self._gone())):
-                moved.pruned[table.name] = rows.delete(connection)
+            pruner = Pruner(connection, list(self._gone()), self._tables(), self.request.dry_run)
+            for table, pruned in pruner.prune().items():
+                moved.pruned[table] += pruned.rows
+                moved.staying[table] = pruned.staying
 
     def _read_back(self, connection: Connection) -> Checksums:
         tables = self._tables()
@@ -355,6 +360,7 @@ class Migrating:
             unchanged=moved.unchanged[name],
             gone=moved.gone.get(name, 0),
             pruned=moved.pruned.get(name, 0),
+            staying=moved.staying.get(name, ()),
             source_checksum=self.sums.staged[name],
             target_checksum=self.sums.target.get(name),
             repairs=staged.repairs,

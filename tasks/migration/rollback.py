@@ -125,7 +125,7 @@ class Rollback:
     def _referred(self, connection: Connection) -> Iterator[str]:
         """Rows of others that refer to one that would be deleted, told by table."""
         for table in self.targets:
-            for child, constraint in _referring(table):
+            for child, constraint in referring(table):
                 column = constraint.columns[0].name
                 outside, elsewhere = "true", "false"
                 if "migration_run_id" in child.columns:
@@ -172,7 +172,8 @@ _POINTED_ELSEWHERE = (
 )
 
 
-def _referring(table: SqlTable) -> Iterator[tuple[SqlTable, ForeignKeyConstraint]]:
+def referring(table: SqlTable) -> Iterator[tuple[SqlTable, ForeignKeyConstraint]]:
+    """The tables whose rows refer to rows of `table`, and by what."""
     for child in Base.metadata.sorted_tables:
         if child.name == "chunks":
             continue  # made from the material, they go with it

@@ -16,6 +16,9 @@ from typing import Any
 
 IMPORTED_ON_FIRST_USE = ("aiohttp", "jinja2", "psycopg", "rapidfuzz.fuzz")
 
+MIGRATING = ("migrate", "resume")
+"""Commands that may need what takes longest to import, so that it is there once one of them was asked for."""
+
 
 def serve() -> None:
     """Forks one command after the other until standard input ends."""
@@ -30,10 +33,13 @@ def serve() -> None:
     logging.root.handlers.clear()  # Prefect's, which a command finds its own before
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     while line := sys.stdin.buffer.readline():
+        order = json.loads(line)
+        if order["arguments"][0] in MIGRATING:
+            importlib.import_module("great_expectations")
         child = os.fork()
         if child == 0:
             answers.close()
-            sys.exit(be_command(json.loads(line)))
+            sys.exit(be_command(order))
         answers.write(f"{child}\n")
         answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
 

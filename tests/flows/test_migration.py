@@ -389,6 +389,13 @@ def test_the_terminal_shows_tables_and_remarks(headrace: Run, export: Export) ->
     assert done.code == 0
     assert "users.password: 1 value refused as secret" in done.out
     assert "headrace rollback" in done.out
+    _, found, conversions = done.out.partition("Conversions:\n")
+    told = " ".join(conversions.split())
+    assert found
+    assert "a time without a zone is read as UTC" in told
+    assert "• messages: timestamp is kept as created_at" in told
+    again = headrace("migrate", "quokkaq", export(**small()), "--bare")
+    assert (again.code, "Conversions" in again.out) == (0, False)
 
 
 def test_names_of_the_source_are_shown_as_they_are_and_command_no_terminal(headrace: Run, export: Export) -> None:

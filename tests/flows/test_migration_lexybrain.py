@@ -216,3 +216,40 @@ def test_later_feedback_replaces_what_was_loaded_and_a_rollback_brings_it_back(
     assert (str(said["id"]), said["feedback"]) == (number(3, 2), "positive")
     assert headrace("rollback", changed.json["run_id"], "--bare").code == 0
     assert rows_of(look, *TARGETS) == loaded
+
+
+def test_calls_are_not_gone_where_the_source_has_no_requests(headrace: Run, look: Look, tmp_path: Path) -> None:
+    headrace("migrate", "lexybrain", as_json(tmp_path / "whole", RECORDS), "--bare")
+    loaded = rows_of(look, *TARGETS)
+    responses = as_json(tmp_path / "responses", {"lexybrain_responses": RECORDS["lexybrain_responses"]})
+    done = headrace("migrate", "lexybrain", responses, "--prune", "--json", "--bare")
+    assert done.code == 0, done.err
+    assert counts(done.json, "read", "rejected", "gone", "pruned") == {"responses": (2, 2, 0, 0)}
+    assert rows_of(look, *TARGETS) == loaded
+
+
+def test_a_call_is_not_pruned_with_the_feedback_that_an_application_took_on_it(
+    headrace: Run, look: Look, tmp_path: Path
+) -> None:
+    records = {**RECORDS, "lexybrain_feedback": RECORDS["lexybrain_feedback"][4:]}
+    headrace("migrate", "lexybrain", as_json(tmp_path / "json", records), "--bare")
+    (call,) = look(
+        "SELECT id FROM llm_requests WHERE attributes ->> 'lexybrain_request_id' = :request", request=number(1, 3)
+    )
+    look(
+        "INSERT INTO feedback (id, response_id, user_id, rating, created_at, updated_at) "
+        "VALUES (:id, :call, 'cy', 'positive', now(), now())",
+        id=number(4, 1),
+        call=call["id"],
+    )
+    fewer = {**records, "lexybrain_requests": records["lexybrain_requests"][1:2]}
+    done = headrace("migrate", "lexybrain", as_json(tmp_path / "fewer", fewer), "--prune", "--json", "--bare")
+    assert done.code == 0, done.err
+    assert counts(done.json, "gone", "pruned")["requests"] == (2, 1)
+    (staying,) = next(each["staying"] for each in done.json["tables"] if each["table"] == "requests")
+    assert (staying["samples"], staying["referred_by"], staying["referring"]) == (
+        [str(call["id"])],
+        "feedback",
+        [number(4, 1)],
+    )
+    assert look("SELECT rating FROM feedback WHERE user_id = 'cy'") == [{"rating": "positive"}]

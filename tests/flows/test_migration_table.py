@@ -299,3 +299,27 @@ def test_a_field_of_the_mapping_that_no_record_has_is_told(
     told = " ".join(done.out.split())
     assert "no record has the field e_mail, which the mapping names in columns.email" in told
     assert told.count("no record has the field") == 1
+
+
+@pytest.mark.usefixtures("response")
+@pytest.mark.parametrize("write", [as_csv, as_lines, as_parquet])
+def test_a_table_that_the_mapping_names_and_a_file_cannot_is_told(
+    headrace: Run, look: Look, mapping: Callable[..., Path], tmp_path: Path, write: Write
+) -> None:
+    path = write(tmp_path / "scores", ROWS)
+    done = headrace("migrate", "table", path, "--mapping", mapping(table="grades"), "--json", "--bare")
+    assert done.code == 0, done.err
+    (said,) = done.json["notes"]
+    assert said.startswith("the mapping names the table grades, but a file has no name for its table")
+    named = headrace("migrate", "table", path, "--mapping", mapping(table="SCORES"), "--json", "--bare")
+    assert (named.code, named.json["notes"]) == (0, [])
+
+
+def test_a_table_that_the_mapping_names_must_be_in_a_database_even_if_that_has_one_alone(
+    headrace: Run, look: Look, mapping: Callable[..., Path], tmp_path: Path, response: None
+) -> None:
+    path = as_sqlite(tmp_path / "lab.sqlite", ROWS)
+    wrong = headrace("migrate", "table", path, "--mapping", mapping(table="grades"), "--bare")
+    assert (wrong.code, "has no table grades; it has scores" in wrong.reason) == (2, True)
+    assert look("SELECT FROM quality_metrics") == []
+    assert headrace("migrate", "table", path, "--mapping", mapping(), "--bare").code == 0

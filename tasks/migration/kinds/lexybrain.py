@@ -248,6 +248,7 @@ KIND = Kind(
             ResponseRecord,
             "llm_requests",
             aliases=("lexybrain_responses",),
+            only_rejects=True,
             prepare=_prepare_response,
             conversions=("counted here is only a response that stands with no request",),
         ),

@@ -168,13 +168,13 @@ def _time(record: dict[str, Any]) -> None:
 
 
 def _open(path: str) -> Source:
-    from blocks.sources.opening import open_source
+    from blocks.sources.opening import named_after_files, open_source
     from blocks.sources.postgres_tables import open_postgres
     from tasks.migration.adapting import only_table
 
     if path.startswith(("postgres://", "postgresql://", "postgresql+")):
         return open_postgres(path, names=frozenset({TABLE}))
-    return only_table(open_source(path), TABLE)
+    return only_table(open_source(path), TABLE, by_any_name=named_after_files(path))
 
 
 KIND = Kind(

@@ -81,7 +81,7 @@ def declare(mapping: dict[str, Any]) -> Kind:
 
 
 def _open(mapping: TableMapping, path: str) -> Source:
-    from blocks.sources.opening import open_source
+    from blocks.sources.opening import named_after_files, open_source
     from tasks.migration.adapting import AdaptedSource, WatchedTable, only_table
 
     source = open_source(path)
@@ -91,8 +91,10 @@ def _open(mapping: TableMapping, path: str) -> Source:
         raise BadInput(
             f"{source.description} has the tables {', '.join(names)}: say in the mapping which `table` it is"
         )
-    only = only_table(source, mapping.table, shown_as=mapping.target)
+    only = only_table(source, mapping.table, shown_as=mapping.target, by_any_name=named_after_files(path))
     said = list(only.said)
+    if mapping.table and not any(name.casefold() == mapping.table.casefold() for name in names):
+        said.append(f"the mapping names the table {mapping.table}, but a file has no name for its table; all was read")
     watched = WatchedTable(only.shown[mapping.target], _wanted(mapping), said)
     return AdaptedSource(source, {mapping.target: watched}, said)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput, NotFound
 from tasks.answering.ask import Shown, find_passages, require_question
 from tasks.answering.claims import cite
-from tasks.answering.conversations import say, take_conversation
+from tasks.answering.conversations import call_context, say, take_conversation
 from tasks.answering.courses import readable_courses
 from tasks.answering.fencing import fence_for, quote
 from tasks.answering.memory import Memory, remember
@@ -28,6 +30,7 @@ from tasks.answering.pages import Page, facts_text, find_page
 from tasks.answering.searching import Search
 from tasks.ledger.calls import Completion, complete
 from tasks.ledger.prompts import Prompt
+from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger
 
 log = logging.getLogger(__name__)
@@ -85,7 +88,8 @@ async def chat(
         talk, mine, chosen = await _begin(ledger, said, user, conversation, page, courses, reader, begin_anew)
         shown = Shown()
         if search is not None and chosen:
-            shown = await _look_up(search, said, chosen, reader, project, required=bool(courses))
+            with _turn_of(ledger, talk):
+                shown = await _look_up(search, said, chosen, reader, project, required=bool(courses))
         memory = await remember(ledger, talk, mine, window=history, model=model, project=project)
         prompt = chat_messages(memory, known, told, shown.passages)
         done = await _reply(ledger, prompt, model, talk, project)
@@ -114,6 +118,17 @@ async def _begin(
             if not chosen and talk.course_id is not None:
                 chosen = await readable_courses(connection, [talk.course_id], reader)
     return talk, mine, chosen
+
+
+@contextmanager
+def _turn_of(ledger: Ledger, conversation: Conversation) -> Iterator[None]:
+    """The calls inside name the conversation: what was said goes from them when it goes from the conversation."""
+    scope = current_scope.get() or CallScope(project=ledger.settings.project)
+    token = current_scope.set(replace(scope, context=call_context(conversation)))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)
 
 
 async def _look_up(
@@ -147,7 +162,7 @@ async def _reply(
         user=conversation.user_id,
         project=project,
         purpose="chat",
-        context={"conversation_id": conversation.id},
+        context=call_context(conversation),
     )
     if not done.text.strip():
         raise AnswerRejected(f"{done.model} replied with nothing", requests=[str(done.request_id)])

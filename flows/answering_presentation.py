@@ -45,6 +45,8 @@ def answer_lines(answer: CitedAnswer) -> Iterator[str]:
     yield ""
     if dropped := len(answer.dropped):
         yield f"Left out: {dropped} sentence{'s' if dropped > 1 else ''} whose quotes are not in the materials"
+    if looked_in := where_of(answer):
+        yield _printable(looked_in + ("; --everywhere looks in all" if answer.narrowed else ""))
     if answer.shown:
         yield confidence_line(answer)
     yield f"Answer {answer.id}: {cost_of(answer)}"
@@ -57,6 +59,15 @@ def place_of(cited: CitedPassage) -> str:
     return (
         f"{headed} ({cited.course_id}, {cited.type}{week}; {cited.material_id}, characters {cited.start}–{cited.end})"
     )
+
+
+def where_of(answer: CitedAnswer) -> str:
+    """Which courses were proposed and why, and whether only they were looked in; empty where the asker named them."""
+    if not answer.proposed:
+        return ""
+    looked_in = [each for each in answer.proposed if each.course_id in answer.courses or not answer.narrowed]
+    said = "; ".join(f"{each.code or each.name} ({', '.join(each.because)})" for each in looked_in)
+    return f"Looked in {said}" if answer.narrowed else f"Looked everywhere, in doubt between {said}"
 
 
 def confidence_line(answer: CitedAnswer) -> str:
@@ -85,6 +96,8 @@ def as_markdown(answer: CitedAnswer) -> str:
     if answer.dropped:
         lines += ["Left out, as their quotes are not in the materials:", ""]
         lines += [f"- {_line(each.text)} ({each.reason})" for each in answer.dropped] + [""]
+    if looked_in := where_of(answer):
+        lines += [_line(looked_in), ""]
     return "\n".join([*lines, confidence_line(answer), "", cost_of(answer), ""])
 
 

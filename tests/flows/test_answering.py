@@ -73,6 +73,25 @@ def test_ask_as_json_is_a_run_with_its_answer(school: Engine, headrace: Run, loo
     assert [row["name"] for row in look("SELECT name FROM steps")] == ["answer"]
 
 
+def test_ask_says_which_courses_it_looked_in_and_why(school: Engine, headrace: Run, tutor: Tutor) -> None:
+    named = headrace("ask", "In MATH 221, what of the derivative office?", "--bare")
+    assert "safe" not in tutor.last["user"]
+    looked_in = "Looked in MATH 221 (the question names it, 1 of the 3 best passages); --everywhere looks in all"
+    assert looked_in in named.out.splitlines()
+    everywhere = headrace("ask", "In MATH 221, what of the derivative office?", "--everywhere", "--bare")
+    assert "safe" in tutor.last["user"]
+    assert "Looked" not in everywhere.out
+    found = headrace("ask", "Where is the derivative office?", "--json", "--bare").json["answer"]
+    assert found["narrowed"]
+    assert {each["course_id"]: each["because"] for each in found["proposed"]} == {
+        "physics": ["1 of the 4 best passages"],
+        "math": ["2 of the 4 best passages"],
+        "cs": ["1 of the 4 best passages"],
+    }
+    chosen = headrace("ask", "difference quotient?", "--course", "MATH 221", "--json", "--bare").json["answer"]
+    assert (chosen["proposed"], chosen["narrowed"]) == ([], False)
+
+
 def test_a_question_that_no_model_could_answer_is_resumed(
     school: Engine, headrace: Run, provider: ScriptedProvider, tutor: Tutor, look: Look
 ) -> None:

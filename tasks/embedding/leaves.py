@@ -75,7 +75,8 @@ class _Cutter:
     def _whole(self) -> list[Span]:
         """Formulas, environments and code that fit; of those inside one another, the largest."""
         code = self.structure.code
-        spans = sorted({*formula_spans(blanked(self.content, code)), *code}, key=lambda span: (span[0], -span[1]))
+        found = {self._of_graphemes(*span) for span in (*formula_spans(blanked(self.content, code)), *code)}
+        spans = sorted(found, key=lambda span: (span[0], -span[1]))
         near = [span for span in spans if not self._plainly_long(*span)]
         counts = self.count([self.content[start:end] for start, end in near])
         return outermost([span for span, tokens in zip(near, counts, strict=True) if tokens <= self.tokens])
@@ -170,11 +171,15 @@ class _Cutter:
         start = leaf.end - len(text.lstrip())
         if start >= end:
             return
+        yield Leaf(*self._of_graphemes(start, end), leaf.strength, leaf.block)
+
+    def _of_graphemes(self, start: int, end: int) -> Span:
+        """The span with all of the graphemes at its ends."""
         while start in self.inside_graphemes:
             start -= 1
         while end in self.inside_graphemes:
             end += 1
-        yield Leaf(start, end, leaf.strength, leaf.block)
+        return start, end
 
     def _sentence_ends(self, start: int, end: int) -> Iterator[int]:
         for match in _SENTENCE_ENDS.finditer(self.content, start, end):

@@ -119,6 +119,8 @@ def show_turn(out: Console, turn: ChatTurn) -> None:
         out.print(_printable(turn.reply), soft_wrap=True, markup=False)
     for cited in turn.references:
         out.print(f"[{cited.ordinal}] {_printable(place_of(cited))}", soft_wrap=True, markup=False)
+    for dropped in turn.dropped:
+        out.print(f"Not in the materials, and no quotation: {_printable(dropped.text)}", soft_wrap=True, markup=False)
 
 
 class Chatted(BaseModel):

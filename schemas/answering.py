@@ -247,7 +247,9 @@ class ChatTurn(Frozen):
     Attributes:
         remembered: earlier messages that the model was shown.
         summarized: True where it was shown a summary of still earlier ones.
-        references: the passages that the reply names, `[1]` being the first.
+        reply: as it is shown: without quotation marks around what stands in no passage, where passages were looked for.
+        references: what the reply cites, by the number in it: the words that it quotes of a passage, else the passage.
+        dropped: what the model gave as a quotation and is none.
     """
 
     conversation_id: str
@@ -258,5 +260,6 @@ class ChatTurn(Frozen):
     remembered: int
     summarized: bool
     references: tuple[CitedPassage, ...] = ()
+    dropped: tuple[DroppedClaim, ...] = ()
     cost_usd: Decimal | None
     replayed: bool

@@ -179,6 +179,24 @@ async def test_passages_are_quoted_and_those_that_the_reply_names_are_kept_with_
         await chat("The exam?", user="ada", courses=["physics"], search=search_rows, reader="ada")
 
 
+async def test_what_a_reply_quotes_is_looked_up_before_it_is_shown_and_kept(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    tutor.says = ['It "is the limit of the difference quotient" [1], "the area under the curve" [1].']
+    look = {"user": "ada", "courses": ["math"], "search": search_rows}
+    turn = await chat("difference quotient?", **look)
+    assert turn.reply == 'It "is the limit of the difference quotient" [1], the area under the curve.'
+    assert [each.quote for each in turn.references] == ["is the limit of the difference quotient"]
+    assert [each.text for each in turn.dropped] == ["the area under the curve"]
+    assert (await load_conversation(turn.conversation_id)).messages[-1].content == turn.reply
+    tutor.says = ['You asked of the "difference quotient of functions", "in this very way" [1].']
+    turn = await chat("Tell me of the difference quotient of functions", **look)
+    assert turn.reply == 'You asked of the "difference quotient of functions", in this very way.'
+    tutor.says = ['Say "as you like it" [1].']
+    plain = await chat("And without materials?", user="ada")
+    assert plain.reply == 'Say "as you like it" [1].', "nothing is cited where nothing was looked up"
+
+
 async def nothing_embedded(query: str, /, **_: Any) -> Found:
     raise NotFound("nothing is embedded yet")
 

@@ -15,6 +15,7 @@ from tasks.answering.ask import LONGEST_QUESTION, ask
 from tasks.answering.fencing import APART
 from tasks.answering.searching import Hit
 from tasks.ledger.session import Ledger
+from tasks.retrieval.courses import choose_courses
 from tests.scripted_provider import ScriptedProvider
 from tests.tasks.answering.conftest import (
     DERIVATIVE,
@@ -265,3 +266,17 @@ async def test_the_queries_of_an_answer_do_not_grow_with_what_it_cites(
         assert len(answer.citations) == len(claims)
         counts.append(len([each for each in seen if "ai_answers" in each or "citations" in each or "courses" in each]))
     assert counts == [3, 3], "the chunks (by the stand-in), the answer, its citations"
+
+
+async def test_choosing_courses_costs_one_query_and_a_second_search_only_where_it_narrows(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    counts = []
+    for question in ("difference quotient?", "In MATH 221, what of the derivative office?"):
+        with counted(ledger) as seen:
+            answer = await ask(question, search=search_rows, choose=choose_courses)
+        assert (answer.narrowed, answer.courses) == (True, ("math",))
+        counts.append(
+            len([each for each in seen if any(name in each for name in ("ai_answers", "FROM c", "citations"))])
+        )
+    assert counts == [3, 4], "the chunks (by the stand-in), the courses, the answer; the chunks of the course"

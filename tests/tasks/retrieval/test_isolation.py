@@ -97,7 +97,7 @@ async def test_a_user_reads_chunks_vectors_and_words_of_their_courses_alone(
 
 async def test_without_a_user_there_is_nothing(application: AsyncEngine) -> None:
     async with application.connect() as connection:
-        assert await read(connection) == dict.fromkeys(OF_MATERIALS, [])
+        assert await read(connection) == {table: [] for table in OF_MATERIALS}
 
 
 @pytest.mark.parametrize("table", OUT_OF_REACH)

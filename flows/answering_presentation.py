@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ from schemas.answering import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]!|~]")
+_BEGINNING = re.compile(r"\A(\d*)([-+>#=.)])")
+"""What makes a list, a heading or a quote of a line that begins with it."""
 
 
 def show_answer(report: AnswerReport, *, as_json: bool) -> int:
@@ -90,20 +96,22 @@ def cost_of(answer: CitedAnswer) -> str:
 
 def as_markdown(answer: CitedAnswer) -> str:
     """An answer as a page."""
-    lines = [f"# {_line(answer.question)}", "", answer.text, ""]
+    lines = [f"# {_line(answer.question)}", "", _line(answer.text), ""]
     for cited in answer.citations:
         lines += [f"**[{cited.ordinal}]** {_line(place_of(cited))}", "", f"> {_line(cited.quote)}", ""]
     if answer.dropped:
         lines += ["Left out, as their quotes are not in the materials:", ""]
         lines += [f"- {_line(each.text)} ({each.reason})" for each in answer.dropped] + [""]
+    lines += ["---", ""]
     if looked_in := where_of(answer):
-        lines += [_line(looked_in), ""]
+        lines += [_line(looked_in + ("; the parameter everywhere looks in all" if answer.narrowed else "")), ""]
     return "\n".join([*lines, confidence_line(answer), "", cost_of(answer), ""])
 
 
 def _line(text: str) -> str:
-    """`text`, which may be a material's, on one line and as no HTML."""
-    return " ".join(_printable(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    """`text`, which may be a material's or a model's, on one line as it is: no HTML, image, link or other Markdown."""
+    line = " ".join(_printable(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _BEGINNING.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", line))
 
 
 def _printable(text: str) -> str:

@@ -191,9 +191,20 @@ async def test_the_page_of_an_answer_quotes_without_letting_markup_through(schoo
     )
     page = as_markdown(report.answer)
     assert page.startswith(
-        "# &lt;b>difference&lt;/b> quotient?\n\nIt is a limit. [1]\n\n**[1]** Derivatives (math, lecture"
+        "# &lt;b>difference&lt;/b> quotient?\n\nIt is a limit. \\[1\\]\n\n**[1]** Derivatives (math, lecture"
     )
     assert "\n> limit of the difference quotient\n" in page
+    said = report.answer.model_copy(update={"text": "![x](http://a.b/c) <img src=x>", "question": "1. *Why*\n# so?"})
+    page = as_markdown(said)
+    assert page.startswith("# 1\\. \\*Why\\* # so?\n\n\\!\\[x\\](http://a.b/c) &lt;img src=x>\n\n")
+
+
+async def test_the_page_of_an_answer_says_where_was_looked(school: Engine, settings: Settings) -> None:
+    report = await run_flow(answer_question, {"question": "In MATH 221, what of the difference quotient?"}, bare=True)
+    ((place, line),) = [each for each in enumerate(as_markdown(report.answer).split("\n")) if "Looked" in each[1]]
+    where = "Looked in MATH 221 (the question names it, 1 of the 1 best passages)"
+    assert line == f"{where}; the parameter everywhere looks in all"
+    assert "---" in as_markdown(report.answer).split("\n")[:place]
 
 
 def test_the_flows_are_deployments() -> None:

@@ -22,7 +22,7 @@ from schemas.answering import AnswerReport, ContextLimits
 from schemas.errors import BadInput
 from tasks.answering.ask import LONGEST_QUESTION, ask, require_question
 from tasks.answering.conversations import clean_conversations
-from tasks.answering.searching import Search
+from tasks.answering.searching import ChooseCourses, Search
 from tasks.answering.threads import read_thread
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import open_ledger
@@ -45,12 +45,13 @@ async def answer_question(
     tokens: int | None = None,
     project: str = "",
     fresh: bool = False,
+    everywhere: bool = False,
 ) -> AnswerReport:
     """Answer a question from course materials; every sentence cites words that stand in them.
 
     Args:
         question: What is asked; empty: what the thread asks
-        courses: Ids or codes of the courses to look in; none: all, or those the user is enrolled in
+        courses: Ids or codes of the courses to look in; none: those the question is about, of all or of the user's
         user: Who asks; only materials of their courses are read; empty: an operator, who may read all
         thread: Id of the forum's thread that is answered; empty: none
         model: LiteLLM name of the model; empty: HEADRACE_CHAT_MODEL
@@ -58,6 +59,7 @@ async def answer_question(
         tokens: At most so many tokens of them; empty: 2,000, and 3,000 over several courses
         project: Whose budget pays; empty: HEADRACE_PROJECT
         fresh: Ask the model anew instead of using a stored answer
+        everywhere: Look in all courses, or all of the user's, whatever the question seems to be about
 
     Raises:
         BadInput, NotFound: there is no question, course or thread of that kind; nothing was begun.
@@ -65,6 +67,7 @@ async def answer_question(
     """
     parameters: dict[str, Any] = {"question": question, "courses": courses, "user": user, "thread": thread}
     parameters |= {"model": model, "materials": materials, "tokens": tokens, "project": project, "fresh": fresh}
+    parameters |= {"everywhere": everywhere}
     limits = _limits(materials, tokens)
     async with open_ledger() as ledger:
         asked, looked_in = await _asked(question, courses or [], user or None, thread)
@@ -73,6 +76,7 @@ async def answer_question(
             answer = await ask(
                 asked,
                 search=retrieval(),
+                choose=None if everywhere else course_choice(),
                 courses=looked_in,
                 user=user or None,
                 thread_id=thread or None,
@@ -131,6 +135,13 @@ def retrieval() -> Search:
     from tasks.retrieval.searching import search
 
     return search
+
+
+def course_choice() -> ChooseCourses:
+    """What says which courses a question is about."""
+    from tasks.retrieval.courses import choose_courses
+
+    return choose_courses
 
 
 class Cleaned(BaseModel):

@@ -31,6 +31,7 @@ def ask(
     materials: AtLeastOne = 5,
     tokens: int | None = None,
     project: str = "",
+    everywhere: Annotated[bool, Parameter(negative="")] = False,
     fresh: Fresh = False,
     bare: Bare = False,
     json: Json = False,
@@ -49,9 +50,11 @@ def ask(
         At most so many tokens of them; 2,000 when not given, 3,000 over several courses.
     project
         Whose budget pays; HEADRACE_PROJECT when not given.
+    everywhere
+        Look in all courses; without it and without --course, in those that the question is about.
     """
     parameters = {"question": question, "courses": course or [], "user": user, "model": model, "project": project}
-    more = {"materials": materials, "tokens": tokens, "fresh": fresh}
+    more = {"materials": materials, "tokens": tokens, "fresh": fresh, "everywhere": everywhere}
     return go_on_with_answer(parameters | more, None, bare=bare, as_json=json)
 
 

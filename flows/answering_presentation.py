@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ from schemas.answering import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]!|~]")
+_BEGINNING = re.compile(r"\A(\d*)([-+>#=.)])")
+"""What makes a list, a heading or a quote of a line that begins with it."""
 
 
 def show_answer(report: AnswerReport, *, as_json: bool) -> int:
@@ -45,6 +51,8 @@ def answer_lines(answer: CitedAnswer) -> Iterator[str]:
     yield ""
     if dropped := len(answer.dropped):
         yield f"Left out: {dropped} sentence{'s' if dropped > 1 else ''} whose quotes are not in the materials"
+    if looked_in := where_of(answer):
+        yield _printable(looked_in + ("; --everywhere looks in all" if answer.narrowed else ""))
     if answer.shown:
         yield confidence_line(answer)
     yield f"Answer {answer.id}: {cost_of(answer)}"
@@ -57,6 +65,15 @@ def place_of(cited: CitedPassage) -> str:
     return (
         f"{headed} ({cited.course_id}, {cited.type}{week}; {cited.material_id}, characters {cited.start}–{cited.end})"
     )
+
+
+def where_of(answer: CitedAnswer) -> str:
+    """Which courses were proposed and why, and whether only they were looked in; empty where the asker named them."""
+    if not answer.proposed:
+        return ""
+    looked_in = [each for each in answer.proposed if each.course_id in answer.courses or not answer.narrowed]
+    said = "; ".join(f"{each.code or each.name} ({', '.join(each.because)})" for each in looked_in)
+    return f"Looked in {said}" if answer.narrowed else f"Looked everywhere, in doubt between {said}"
 
 
 def confidence_line(answer: CitedAnswer) -> str:
@@ -79,18 +96,22 @@ def cost_of(answer: CitedAnswer) -> str:
 
 def as_markdown(answer: CitedAnswer) -> str:
     """An answer as a page."""
-    lines = [f"# {_line(answer.question)}", "", answer.text, ""]
+    lines = [f"# {_line(answer.question)}", "", _line(answer.text), ""]
     for cited in answer.citations:
         lines += [f"**[{cited.ordinal}]** {_line(place_of(cited))}", "", f"> {_line(cited.quote)}", ""]
     if answer.dropped:
         lines += ["Left out, as their quotes are not in the materials:", ""]
         lines += [f"- {_line(each.text)} ({each.reason})" for each in answer.dropped] + [""]
+    lines += ["---", ""]
+    if looked_in := where_of(answer):
+        lines += [_line(looked_in + ("; the parameter everywhere looks in all" if answer.narrowed else "")), ""]
     return "\n".join([*lines, confidence_line(answer), "", cost_of(answer), ""])
 
 
 def _line(text: str) -> str:
-    """`text`, which may be a material's, on one line and as no HTML."""
-    return " ".join(_printable(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    """`text`, which may be a material's or a model's, on one line as it is: no HTML, image, link or other Markdown."""
+    line = " ".join(_printable(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _BEGINNING.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", line))
 
 
 def _printable(text: str) -> str:
@@ -106,6 +127,8 @@ def show_turn(out: Console, turn: ChatTurn) -> None:
         out.print(_printable(turn.reply), soft_wrap=True, markup=False)
     for cited in turn.references:
         out.print(f"[{cited.ordinal}] {_printable(place_of(cited))}", soft_wrap=True, markup=False)
+    for dropped in turn.dropped:
+        out.print(f"Not in the materials, and no quotation: {_printable(dropped.text)}", soft_wrap=True, markup=False)
 
 
 class Chatted(BaseModel):

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.choices import ConfidenceLevel, MessageRole, ThreadStatus
+from schemas.search import CourseProposal
 
 THE_MATERIALS_DO_NOT_SAY = "The materials do not say."
 
@@ -120,6 +121,9 @@ class CitedAnswer(Frozen):
         text: sentences with the numbers of their citations, `[1]`.
         shown: passages that the model was shown; none where nothing was found, and then no model was asked.
         request_id: what feedback refers to; None where no model was asked.
+        courses: ids of those that were looked in; where that was everywhere, of those that were shown.
+        proposed: courses that the question seemed to be about, where none was named to look in.
+        narrowed: only proposed ones were looked in, which are `courses` then.
     """
 
     id: str
@@ -132,6 +136,8 @@ class CitedAnswer(Frozen):
     shown: tuple[UUID, ...] = ()
     context_tokens: int = 0
     courses: tuple[str, ...] = ()
+    proposed: tuple[CourseProposal, ...] = ()
+    narrowed: bool = False
     thread_id: str | None = None
     user: str | None = None
     model: str | None = None
@@ -241,7 +247,9 @@ class ChatTurn(Frozen):
     Attributes:
         remembered: earlier messages that the model was shown.
         summarized: True where it was shown a summary of still earlier ones.
-        references: the passages that the reply names, `[1]` being the first.
+        reply: as it is shown: without quotation marks around what stands in no passage, where passages were looked for.
+        references: what the reply cites, by the number in it: the words that it quotes of a passage, else the passage.
+        dropped: what the model gave as a quotation and is none.
     """
 
     conversation_id: str
@@ -252,5 +260,6 @@ class ChatTurn(Frozen):
     remembered: int
     summarized: bool
     references: tuple[CitedPassage, ...] = ()
+    dropped: tuple[DroppedClaim, ...] = ()
     cost_usd: Decimal | None
     replayed: bool

@@ -120,6 +120,7 @@ class CourseProposal(_Frozen):
     Attributes:
         score: the higher the surer; comparable within one question.
         because: what spoke for it, in a few words.
+        named: the question has its code, or a name of several words; one word may mean something else.
     """
 
     course_id: str
@@ -127,3 +128,16 @@ class CourseProposal(_Frozen):
     name: str
     score: float
     because: tuple[str, ...] = ()
+    named: bool = False
+
+
+class CourseChoice(_Frozen):
+    """Where to look for what a question asks, by the courses that are proposed for it.
+
+    Attributes:
+        proposed: the surest first.
+        chosen: ids of those to look in; none where it is in doubt, and all are looked in.
+    """
+
+    proposed: tuple[CourseProposal, ...] = ()
+    chosen: tuple[str, ...] = ()

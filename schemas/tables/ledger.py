@@ -150,6 +150,7 @@ class LlmRequest(Migrated, Base):
         Index("ix_llm_requests_project_created_at", "project", "created_at"),
         Index("ix_llm_requests_user_id_id", "user_id", "id"),
         Index("ix_llm_requests_open", "worker_id", postgresql_where="status = 'reserved'"),
+        Index("ix_llm_requests_of_conversations", "created_at", postgresql_where="context ? 'conversation_id'"),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 

@@ -35,10 +35,13 @@ _ANSWERED = text("""
 
 async def store_answer(connection: AsyncConnection, answer: CitedAnswer) -> None:
     """The answer and its citations are rows, once, and the thread that it answers is no longer open."""
-    attributes = {
+    attributes: dict[str, object] = {
         "confidence": answer.confidence.model_dump(mode="json"),
         "shown": [str(each) for each in answer.shown],
     }
+    if answer.proposed:
+        attributes["proposed"] = [each.model_dump(mode="json") for each in answer.proposed]
+        attributes["narrowed"] = answer.narrowed
     values = {
         "id": answer.id,
         "thread": answer.thread_id,

@@ -16,25 +16,28 @@ from schemas.answering import THE_MATERIALS_DO_NOT_SAY, CitedAnswer, ContextLimi
 from schemas.canonical import require_storable
 from schemas.errors import BadInput
 from schemas.identifiers import new_id
+from schemas.search import CourseChoice
 from tasks.answering.answers import store_answer
 from tasks.answering.claims import Checked, check_claims, compose
 from tasks.answering.confidence import confidence_of
 from tasks.answering.context import choose_passages, context_tokens
 from tasks.answering.courses import readable_courses
 from tasks.answering.drafting import Draft, draft_answer
-from tasks.answering.searching import Search
+from tasks.answering.searching import ChooseCourses, Search
 from tasks.ledger.runs import current_run
 from tasks.ledger.session import Ledger, open_ledger
 
 HITS = 30
 """Chunks that the context is chosen from."""
 LONGEST_QUESTION = 8000
+EVERYWHERE = CourseChoice()
 
 
 async def ask(
     question: str,
     *,
     search: Search,
+    choose: ChooseCourses | None = None,
     courses: Sequence[str] = (),
     user: str | None = None,
     thread_id: str | None = None,
@@ -49,6 +52,8 @@ async def ask(
 
     Args:
         search: finds the chunks; `tasks.retrieval.searching.search`.
+        choose: narrows the search to the courses that the question is about, where no course is named and it is not in
+            doubt; `tasks.retrieval.courses.choose_courses`. None: it is never narrowed.
         courses: ids or codes; none: all, or those that `user` is enrolled in.
         user: who asks; only their courses are read, and only they read an answer without a thread.
         thread_id: the thread that is answered, whose row the caller knows.
@@ -65,7 +70,8 @@ async def ask(
         with database_errors():
             async with ledger.engine.connect() as connection:
                 chosen = await readable_courses(connection, courses, user)
-        shown = await find_passages(search, question, chosen, user, limits or ContextLimits(), project)
+        choose = None if courses or len(chosen) == 1 else choose
+        shown = await find_passages(search, question, chosen, user, limits or ContextLimits(), project, choose)
         passages, draft = shown.passages, None
         if passages:
             draft = await draft_answer(question, passages, model or ledger.settings.model_for("chat"), user, project)
@@ -90,10 +96,11 @@ def require_question(question: str) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """The passages that a model is shown, and what finding them cost; None where that is not known."""
+    """The passages that a model is shown, what finding them cost (None where that is not known), and where that was."""
 
     passages: tuple[Passage, ...] = ()
     cost_usd: Decimal | None = Decimal(0)
+    choice: CourseChoice = EVERYWHERE
 
 
 async def find_passages(
@@ -103,13 +110,28 @@ async def find_passages(
     user: str | None,
     limits: ContextLimits,
     project: str | None = None,
+    choose: ChooseCourses | None = None,
 ) -> Shown:
     """The best chunks for `question` within `limits`; none where `user` is enrolled in no course."""
     if user is not None and not courses:
         return Shown()
     found = await search(question, courses=courses, limit=HITS, user=user, project=project)
-    several = len(courses) > 1 or len({hit.course_id for hit in found.hits}) > 1
-    return Shown(choose_passages(found.hits, limits, several=several), found.cost_usd)
+    choice, costs = EVERYWHERE, [found.cost_usd]
+    if choose is not None and found.hits:
+        choice = await choose(question, found.hits, among=courses)
+        if choice.chosen and not {hit.course_id for hit in found.hits} <= set(choice.chosen):
+            narrow = await search(question, courses=choice.chosen, limit=HITS, user=user, project=project)
+            costs.append(narrow.cost_usd)
+            # A course that is named and has nothing is no reason to find nothing.
+            found, choice = (narrow, choice) if narrow.hits else (found, choice.model_copy(update={"chosen": ()}))
+    looked_in = choice.chosen or courses
+    several = len(looked_in) > 1 or len({hit.course_id for hit in found.hits}) > 1
+    return Shown(choose_passages(found.hits, limits, several=several), _sum(costs), choice)
+
+
+def _sum(costs: Sequence[Decimal | None]) -> Decimal | None:
+    """All of them; None where one is not known."""
+    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 def _answer(
@@ -121,12 +143,11 @@ def _answer(
     thread_id: str | None,
 ) -> CitedAnswer:
     """The draft's sentences that stand, as an answer; of a run it goes by the run's id, so that there is one."""
-    passages = shown.passages
+    passages, choice = shown.passages, shown.choice
     checked = check_claims(draft.answer, passages) if draft else Checked((), ())
     text, citations = compose(checked.supported)
     run = current_run.get()
     asked = draft.model_dump(include={"model", "request_id", "replayed"}) if draft else {}
-    costs = (shown.cost_usd, draft.cost_usd if draft else Decimal(0))
     return CitedAnswer(
         id=str(run.id if run else new_id()),
         question=question,
@@ -137,10 +158,12 @@ def _answer(
         confidence=confidence_of(checked),
         shown=tuple(passage.chunk_id for passage in passages),
         context_tokens=context_tokens(passages),
-        courses=courses or tuple(dict.fromkeys(passage.course_id for passage in passages)),
+        courses=choice.chosen or courses or tuple(dict.fromkeys(passage.course_id for passage in passages)),
+        proposed=choice.proposed,
+        narrowed=bool(choice.chosen),
         thread_id=thread_id,
         user=user,
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=_sum([shown.cost_usd, draft.cost_usd if draft else Decimal(0)]),
         **asked,
     )
 

@@ -7,27 +7,28 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from blocks.database import database_errors
 from schemas.answering import ChatTurn, CitedPassage, ContextLimits, Conversation, Passage, StoredMessage
-from schemas.bills import Span
 from schemas.calls import ChatParameters, Message
 from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput, NotFound
 from tasks.answering.ask import Shown, find_passages, require_question
-from tasks.answering.claims import cite
-from tasks.answering.conversations import say, take_conversation
+from tasks.answering.conversations import call_context, say, take_conversation
 from tasks.answering.courses import readable_courses
 from tasks.answering.fencing import fence_for, quote
 from tasks.answering.memory import Memory, remember
 from tasks.answering.pages import Page, facts_text, find_page
+from tasks.answering.quotations import CheckedReply, check_reply
 from tasks.answering.searching import Search
 from tasks.ledger.calls import Completion, complete
 from tasks.ledger.prompts import Prompt
+from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ REASONING_TOKENS = 8000
 TEMPERATURE = 0.7
 SHOWN_OF_REFERENCE = 300
 """Characters of a passage that are kept with the message that names it."""
-_NAMED = re.compile(r"\[(\d+)\]")
 
 
 async def chat(
@@ -83,13 +83,18 @@ async def chat(
         told = facts_text(known, facts or {}) if known else ""
         model = model or ledger.settings.model_for("chat")
         talk, mine, chosen = await _begin(ledger, said, user, conversation, page, courses, reader, begin_anew)
-        shown = Shown()
+        shown, looked = Shown(), search is not None and bool(chosen)
         if search is not None and chosen:
-            shown = await _look_up(search, said, chosen, reader, project, required=bool(courses))
+            with _turn_of(ledger, talk):
+                shown = await _look_up(search, said, chosen, reader, project, required=bool(courses))
         memory = await remember(ledger, talk, mine, window=history, model=model, project=project)
         prompt = chat_messages(memory, known, told, shown.passages)
         done = await _reply(ledger, prompt, model, talk, project)
-        return await _keep(ledger, talk, mine, memory, shown.passages, done)
+        checked = CheckedReply(done.text)
+        if looked:
+            others = [*(message.content for message in memory.messages), memory.summary or "", told]
+            checked = check_reply(done.text, shown.passages, others)
+        return await _keep(ledger, talk, mine, memory, checked, done)
 
 
 async def _begin(
@@ -114,6 +119,17 @@ async def _begin(
             if not chosen and talk.course_id is not None:
                 chosen = await readable_courses(connection, [talk.course_id], reader)
     return talk, mine, chosen
+
+
+@contextmanager
+def _turn_of(ledger: Ledger, conversation: Conversation) -> Iterator[None]:
+    """The calls inside name the conversation: what was said goes from them when it goes from the conversation."""
+    scope = current_scope.get() or CallScope(project=ledger.settings.project)
+    token = current_scope.set(replace(scope, context=call_context(conversation)))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)
 
 
 async def _look_up(
@@ -147,7 +163,7 @@ async def _reply(
         user=conversation.user_id,
         project=project,
         purpose="chat",
-        context={"conversation_id": conversation.id},
+        context=call_context(conversation),
     )
     if not done.text.strip():
         raise AnswerRejected(f"{done.model} replied with nothing", requests=[str(done.request_id)])
@@ -175,17 +191,17 @@ async def _keep(
     conversation: Conversation,
     mine: StoredMessage,
     memory: Memory,
-    passages: Sequence[Passage],
+    checked: CheckedReply,
     done: Completion,
 ) -> ChatTurn:
-    """The reply is the conversation's last message, with the passages that it names."""
-    references = _references(done.text, passages)
+    """The reply is the conversation's last message, with what it cites."""
+    references = checked.references
     attributes: dict[str, Any] = {"requestId": str(done.request_id), "model": done.model}
     if references:
         attributes["materialReferences"] = [_kept(reference) for reference in references]
     with database_errors():
         async with ledger.engine.begin() as connection:
-            reply = await say(connection, conversation.id, "assistant", done.text, attributes)
+            reply = await say(connection, conversation.id, "assistant", checked.text, attributes)
     return ChatTurn(
         conversation_id=conversation.id,
         question=mine.content,
@@ -195,18 +211,9 @@ async def _keep(
         remembered=len(memory.messages) - 1,
         summarized=memory.summary is not None,
         references=references,
+        dropped=checked.dropped,
         cost_usd=done.cost_usd,
         replayed=done.replayed,
-    )
-
-
-def _references(reply: str, passages: Sequence[Passage]) -> tuple[CitedPassage, ...]:
-    """The passages that the reply names, under the numbers that it names them by."""
-    named = {int(number) for number in _NAMED.findall(reply)}
-    return tuple(
-        cite(passage, passage.number, Span(start=0, end=len(passage.content)))
-        for passage in passages
-        if passage.number in named
     )
 
 

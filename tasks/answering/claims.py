@@ -9,7 +9,7 @@ than the one the model named is that passage's.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,13 +95,25 @@ def _sentence(text: str) -> str:
 
 def _find(claim: DraftClaim, known: dict[int, Passage]) -> tuple[Passage, Span] | str:
     """Where the quote stands, the passage that the claim names first; or why nowhere."""
-    named = known.get(claim.passage)
-    for passage in ([named] if named else []) + [each for each in known.values() if each is not named]:
-        if span := find_quote(claim.quote, passage.content):
-            return passage, span
-    if named is None:
+    if found := find_passage(claim.quote, [claim.passage], known):
+        return found
+    if claim.passage not in known:
         return f"no passage {claim.passage} was shown"
     return f"its quote does not stand in passage {claim.passage}, nor in another"
+
+
+def find_passage(quote: str, named: Sequence[int], known: Mapping[int, Passage]) -> tuple[Passage, Span] | None:
+    """Where `quote` stands: in a passage whose number is `named`, else in another of those `known` by number."""
+    first = [known[number] for number in named if number in known]
+    for passage in (*first, *(each for each in known.values() if each.number not in named)):
+        if span := find_quote(quote, passage.content):
+            return passage, span
+    return None
+
+
+def count_words(quote: str) -> int:
+    """Words of `quote` as those of a quotation are counted."""
+    return locate(quote, NormalizedBill.of("")).words
 
 
 def find_quote(quote: str, content: str) -> Span | None:

@@ -93,7 +93,10 @@ async def list_conversations(user: str | None = None, *, limit: int = 20) -> tup
 
 
 async def clean_conversations() -> int:
-    """Messages older than 90 days are gone, with conversations that they leave empty; returns how many they were."""
+    """Messages older than 90 days are gone, with conversations that they leave empty; returns how many they were.
+
+    Calls of turns that are so old keep their row, money and tokens, and lose what was sent and answered.
+    """
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.begin() as connection:
@@ -144,6 +147,11 @@ async def say(
     if said is None:
         raise _missing(conversation, None)
     return StoredMessage(**message, created_at=said)
+
+
+def call_context(conversation: Conversation) -> dict[str, Any]:
+    """The context of every call of a turn, by which `cleanup_conversations()` finds the calls that repeat its texts."""
+    return {"conversation_id": conversation.id}
 
 
 def without_blank(messages: Sequence[StoredMessage]) -> tuple[StoredMessage, ...]:

@@ -18,7 +18,7 @@ from schemas.answering import Conversation, StoredMessage
 from schemas.calls import ChatParameters, Message
 from schemas.canonical import postgres_text
 from tasks.answering.context import count_tokens
-from tasks.answering.conversations import without_blank
+from tasks.answering.conversations import call_context, without_blank
 from tasks.answering.fencing import fence_for, quote
 from tasks.ledger.calls import complete
 from tasks.ledger.prompts import Prompt
@@ -107,7 +107,7 @@ async def _fold(
             user=conversation.user_id,
             project=project,
             purpose="chat-summary",
-            context={"conversation_id": conversation.id},
+            context=call_context(conversation),
         )
         summary, last = postgres_text(done.text.strip()), batch[-1]
         values = {"id": conversation.id, "summary": summary, "until": last.created_at, "last": last.id}

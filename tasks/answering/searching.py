@@ -1,4 +1,7 @@
-"""What answering needs of a search: the hits of a query, best first. `tasks.retrieval` is one; flows bring it along."""
+"""What answering needs of a search: the hits of a query, best first, and which courses they speak for.
+
+`tasks.retrieval` has both; flows bring them along.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
+
+from schemas.search import CourseChoice
 
 
 class Hit(Protocol):
@@ -58,3 +63,9 @@ class Search(Protocol):
         user: str | None = None,
         project: str | None = None,
     ) -> Outcome: ...
+
+
+class ChooseCourses(Protocol):
+    """Which courses, of all or `among`, a question is about, after a search of them found `hits`."""
+
+    async def __call__(self, question: str, hits: Sequence[Hit], /, *, among: Sequence[str] = ()) -> CourseChoice: ...

@@ -73,6 +73,25 @@ def test_ask_as_json_is_a_run_with_its_answer(school: Engine, headrace: Run, loo
     assert [row["name"] for row in look("SELECT name FROM steps")] == ["answer"]
 
 
+def test_ask_says_which_courses_it_looked_in_and_why(school: Engine, headrace: Run, tutor: Tutor) -> None:
+    named = headrace("ask", "In MATH 221, what of the derivative office?", "--bare")
+    assert "safe" not in tutor.last["user"]
+    looked_in = "Looked in MATH 221 (the question names it, 1 of the 3 best passages); --everywhere looks in all"
+    assert looked_in in named.out.splitlines()
+    everywhere = headrace("ask", "In MATH 221, what of the derivative office?", "--everywhere", "--bare")
+    assert "safe" in tutor.last["user"]
+    assert "Looked" not in everywhere.out
+    found = headrace("ask", "Where is the derivative office?", "--json", "--bare").json["answer"]
+    assert found["narrowed"]
+    assert {each["course_id"]: each["because"] for each in found["proposed"]} == {
+        "physics": ["1 of the 4 best passages"],
+        "math": ["2 of the 4 best passages"],
+        "cs": ["1 of the 4 best passages"],
+    }
+    chosen = headrace("ask", "difference quotient?", "--course", "MATH 221", "--json", "--bare").json["answer"]
+    assert (chosen["proposed"], chosen["narrowed"]) == ([], False)
+
+
 def test_a_question_that_no_model_could_answer_is_resumed(
     school: Engine, headrace: Run, provider: ScriptedProvider, tutor: Tutor, look: Look
 ) -> None:
@@ -172,9 +191,20 @@ async def test_the_page_of_an_answer_quotes_without_letting_markup_through(schoo
     )
     page = as_markdown(report.answer)
     assert page.startswith(
-        "# &lt;b>difference&lt;/b> quotient?\n\nIt is a limit. [1]\n\n**[1]** Derivatives (math, lecture"
+        "# &lt;b>difference&lt;/b> quotient?\n\nIt is a limit. \\[1\\]\n\n**[1]** Derivatives (math, lecture"
     )
     assert "\n> limit of the difference quotient\n" in page
+    said = report.answer.model_copy(update={"text": "![x](http://a.b/c) <img src=x>", "question": "1. *Why*\n# so?"})
+    page = as_markdown(said)
+    assert page.startswith("# 1\\. \\*Why\\* # so?\n\n\\!\\[x\\](http://a.b/c) &lt;img src=x>\n\n")
+
+
+async def test_the_page_of_an_answer_says_where_was_looked(school: Engine, settings: Settings) -> None:
+    report = await run_flow(answer_question, {"question": "In MATH 221, what of the difference quotient?"}, bare=True)
+    ((place, line),) = [each for each in enumerate(as_markdown(report.answer).split("\n")) if "Looked" in each[1]]
+    where = "Looked in MATH 221 (the question names it, 1 of the 1 best passages)"
+    assert line == f"{where}; the parameter everywhere looks in all"
+    assert "---" in as_markdown(report.answer).split("\n")[:place]
 
 
 def test_the_flows_are_deployments() -> None:

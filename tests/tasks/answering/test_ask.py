@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Engine
 
 from schemas.answering import THE_MATERIALS_DO_NOT_SAY, ContextLimits
 from schemas.errors import AnswerRejected, BadInput, NotFound
+from schemas.search import CourseChoice, CourseProposal
 from tasks.answering.ask import LONGEST_QUESTION, ask
 from tasks.answering.fencing import APART
+from tasks.answering.searching import Hit
 from tasks.ledger.session import Ledger
+from tasks.retrieval.courses import choose_courses
 from tests.scripted_provider import ScriptedProvider
 from tests.tasks.answering.conftest import (
     DERIVATIVE,
@@ -177,6 +181,48 @@ async def test_a_user_is_answered_from_the_courses_they_are_enrolled_in_alone(
     assert (nobody.answered, len(tutor.requests)) == (False, asked)
 
 
+class Choice:
+    """Always the same courses; and what was asked of it."""
+
+    def __init__(self, *chosen: str) -> None:
+        self.choice = CourseChoice(
+            proposed=tuple(CourseProposal(course_id=each, code=None, name=each, score=1.0) for each in chosen),
+            chosen=chosen,
+        )
+        self.among: list[Sequence[str]] = []
+
+    async def __call__(self, question: str, hits: Sequence[Hit], /, *, among: Sequence[str] = ()) -> CourseChoice:
+        self.among.append(among)
+        return self.choice
+
+
+async def test_where_no_course_is_named_those_that_the_question_is_about_are_looked_in(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    question = "Where are the solutions of the derivative exam?"
+    answer = await ask(question, search=search_rows, choose=Choice("math"))
+    assert "safe" not in tutor.last["user"]
+    assert (answer.courses, answer.narrowed) == (("math",), True)
+    ((course, kept),) = run(school, "SELECT course_id, attributes FROM ai_answers")
+    assert (course, kept["narrowed"], kept["proposed"][0]["course_id"]) == ("math", True, "math")
+    everywhere = await ask(question, search=search_rows, choose=Choice())
+    assert "safe" in tutor.last["user"]
+    assert (everywhere.narrowed, set(everywhere.courses) >= {"physics", "math"}) == (False, True)
+    lost = await ask(question, search=search_rows, choose=Choice("nowhere"))
+    assert (lost.narrowed, lost.courses) == (False, everywhere.courses), "what has nothing to say is not looked in"
+
+
+async def test_a_course_that_the_asker_names_or_has_alone_is_not_chosen_for_them(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    choice = Choice("math")
+    await ask(QUESTION, search=search_rows, choose=choice, courses=["cs"])
+    await ask(QUESTION, search=search_rows, choose=choice, user="tess")
+    assert choice.among == []
+    await ask(QUESTION, search=search_rows, choose=choice, user="ada")
+    assert choice.among == [("cs", "math")], "of their own courses"
+
+
 async def test_the_context_stays_within_its_budget(ledger: Ledger, school: Engine, tutor: Tutor) -> None:
     answer = await ask(QUESTION, search=search_rows, limits=ContextLimits(materials=1))
     assert len(answer.shown) == 1
@@ -220,3 +266,17 @@ async def test_the_queries_of_an_answer_do_not_grow_with_what_it_cites(
         assert len(answer.citations) == len(claims)
         counts.append(len([each for each in seen if "ai_answers" in each or "citations" in each or "courses" in each]))
     assert counts == [3, 3], "the chunks (by the stand-in), the answer, its citations"
+
+
+async def test_choosing_courses_costs_one_query_and_a_second_search_only_where_it_narrows(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    counts = []
+    for question in ("difference quotient?", "In MATH 221, what of the derivative office?"):
+        with counted(ledger) as seen:
+            answer = await ask(question, search=search_rows, choose=choose_courses)
+        assert (answer.narrowed, answer.courses) == (True, ("math",))
+        counts.append(
+            len([each for each in seen if any(name in each for name in ("ai_answers", "FROM c", "citations"))])
+        )
+    assert counts == [3, 4], "the chunks (by the stand-in), the courses, the answer; the chunks of the course"

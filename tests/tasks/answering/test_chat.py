@@ -15,6 +15,7 @@ from schemas.errors import AnswerRejected, BadInput, ConfigurationError, NotFoun
 from tasks.answering.chatting import chat
 from tasks.answering.conversations import clean_conversations, list_conversations, load_conversation
 from tasks.answering.pages import Page, register_page
+from tasks.ledger.calls import complete, embed
 from tasks.ledger.session import Ledger
 from tests.conftest import Environment
 from tests.scripted_provider import Reply, ScriptedProvider
@@ -178,6 +179,24 @@ async def test_passages_are_quoted_and_those_that_the_reply_names_are_kept_with_
         await chat("The exam?", user="ada", courses=["physics"], search=search_rows, reader="ada")
 
 
+async def test_what_a_reply_quotes_is_looked_up_before_it_is_shown_and_kept(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    tutor.says = ['It "is the limit of the difference quotient" [1], "the area under the curve" [1].']
+    look = {"user": "ada", "courses": ["math"], "search": search_rows}
+    turn = await chat("difference quotient?", **look)
+    assert turn.reply == 'It "is the limit of the difference quotient" [1], the area under the curve.'
+    assert [each.quote for each in turn.references] == ["is the limit of the difference quotient"]
+    assert [each.text for each in turn.dropped] == ["the area under the curve"]
+    assert (await load_conversation(turn.conversation_id)).messages[-1].content == turn.reply
+    tutor.says = ['You asked of the "difference quotient of functions", "in this very way" [1].']
+    turn = await chat("Tell me of the difference quotient of functions", **look)
+    assert turn.reply == 'You asked of the "difference quotient of functions", in this very way.'
+    tutor.says = ['Say "as you like it" [1].']
+    plain = await chat("And without materials?", user="ada")
+    assert plain.reply == 'Say "as you like it" [1].', "nothing is cited where nothing was looked up"
+
+
 async def nothing_embedded(query: str, /, **_: Any) -> Found:
     raise NotFound("nothing is embedded yet")
 
@@ -253,6 +272,49 @@ async def test_messages_older_than_ninety_days_go_with_the_summary_of_them(ledge
     left = {row.id for row in run(school, "SELECT id FROM ai_conversations")}
     assert left == {"long", "empty", fresh.conversation_id}
     assert await clean_conversations() == 0
+
+
+async def embedding_search(query: str, /, *, user: str | None = None, **_: Any) -> Found:
+    """Finds nothing, after the query was embedded as a search embeds it."""
+    await embed([query], model="text-embedding-3-small", user=user, purpose="search")
+    return Found(())
+
+
+async def test_what_is_cleaned_away_is_gone_from_the_calls_of_its_turns_and_from_no_others(
+    ledger: Ledger, school: Engine, tutor: Tutor
+) -> None:
+    said = {"history": 2, "courses": ["math"], "search": embedding_search}
+    old = await talk("a secret one", "a secret two", "a secret three", **said)
+    young = await talk("a young one", user="bob", courses=["cs"], search=embedding_search)
+    others = {"answer": None, "chat": None, "report": {"conversation_id": old.conversation_id}}
+    for purpose, context in others.items():
+        await complete(f"a secret of others: {purpose}", model="gpt-4o-mini", purpose=purpose, context=context)
+    run(school, "UPDATE ai_messages SET created_at = created_at - interval '91 days' WHERE conversation_id = :id",
+        id=old.conversation_id)  # fmt: skip
+    aged = "created_at = created_at - interval '91 days' WHERE context ->> 'conversation_id' IS DISTINCT FROM :young"
+    run(school, f"UPDATE llm_requests SET {aged}", young=young.conversation_id)
+    money = "SELECT id, status, purpose, cost_usd, input_tokens, output_tokens, context FROM llm_requests ORDER BY id"
+    before = run(school, money)
+    assert {row.purpose for row in before} == {"chat", "chat-summary", "search", "answer", "report"}
+    assert await clean_conversations() == 6
+    assert run(school, money) == before, "what was paid is as it was"
+    kept = run(school, "SELECT purpose, request::text FROM llm_requests WHERE request IS NOT NULL ORDER BY id")
+    assert [row.purpose for row in kept] == ["search", "chat", "answer", "chat", "report"], "young ones and others'"
+    assert all(("a young one" if place < 2 else "of others") in row.request for place, row in enumerate(kept))
+    bodies = "SELECT purpose FROM llm_requests AS calls JOIN llm_bodies ON request_id = calls.id ORDER BY calls.id"
+    assert [row.purpose for row in run(school, bodies)] == [row.purpose for row in kept]
+    assert run(school, "SELECT count(*) FROM llm_requests WHERE response IS NOT NULL") == [(4,)], "vectors are none"
+
+
+async def test_a_search_whose_text_was_cleaned_away_is_asked_anew(
+    ledger: Ledger, school: Engine, provider: ScriptedProvider
+) -> None:
+    await talk("a secret", courses=["math"], search=embedding_search)
+    run(school, "UPDATE llm_requests SET created_at = created_at - interval '91 days'")
+    await clean_conversations()
+    paid = provider.paid
+    await embedding_search("a secret")
+    assert provider.paid == paid + 1
 
 
 async def test_a_provider_that_fails_is_said(

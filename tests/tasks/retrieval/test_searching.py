@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from sqlalchemy import event
 
 from schemas.errors import BadInput, NotFound
-from schemas.search import EVERYTHING, SearchFilter, SearchOutcome
+from schemas.search import EVERYTHING, CourseChoice, SearchFilter, SearchOutcome
 from tasks.ledger.session import Ledger, open_ledger
 from tasks.retrieval import searching, vector_search
-from tasks.retrieval.courses import propose_courses
+from tasks.retrieval.courses import choose_courses, propose_courses
 from tasks.retrieval.ranking import RankingOptions
 from tasks.retrieval.searching import search
 from tasks.retrieval.vector_search import active_generation, nearest
@@ -43,6 +43,13 @@ def found_on(shelf: Shelf) -> Shelf:
     """The four texts in an active generation."""
     shelf.add(shelf.generation(DIMENSIONS), HEAP, PILE, TREE, MENTION)
     return shelf
+
+
+class Weighed(NamedTuple):
+    """What a hit says of its course."""
+
+    course_id: str
+    relevance: float
 
 
 def materials(found: SearchOutcome) -> list[str]:
@@ -122,6 +129,38 @@ class TestModes:
         named = await propose_courses("trees in COURSE-CS101?", mode="words")
         assert [(one.course_id, one.score) for one in named] == [("course-cs101", 1.0), ("course-cs201", 1.0)]
         assert named[0].because == ("the question names it",)
+
+    async def test_a_question_is_put_to_courses_that_it_names_or_that_hold_the_best(self, ledger: Ledger) -> None:
+        hits = (await search("heap tree", mode="words")).hits
+        assert {hit.course_id for hit in hits} == {"course-cs101", "course-cs201"}
+        both = await choose_courses("heap tree", hits)
+        assert set(both.chosen) == {"course-cs101", "course-cs201"}
+        named = await choose_courses("What of a tree, in Course CS 101?", hits)
+        assert (named.chosen, len(named.proposed)) == (("course-cs101",), 2)
+        one = await choose_courses("heap", hits, among=["course-cs201"])
+        assert [each.course_id for each in one.proposed] == ["course-cs201"], (
+            "who may not read the other is not told of it"
+        )
+        assert one.chosen == (), "the best are of another"
+        assert await choose_courses("Quo vadis?", ()) == CourseChoice()
+
+    async def test_a_course_of_little_weight_among_the_best_leaves_it_in_doubt(
+        self, ledger: Ledger, found_on: Shelf
+    ) -> None:
+        weights = {"course-cs101": [1.0] * 9 + [0.9] * 10, "course-cs201": [1.0]}
+        heavy, light = ([Weighed(course, each) for each in relevances] for course, relevances in weights.items())
+        doubt = await choose_courses("keys", [*heavy[:9], *light, *heavy[9:]])
+        assert ([one.course_id for one in doubt.proposed], doubt.chosen) == (["course-cs101"], ())
+        sure = await choose_courses("keys", [*heavy[:10], *light, *heavy[10:]])
+        assert sure.chosen == ("course-cs101",), "the other is eleventh, and a twentieth of what was found"
+
+    async def test_a_name_of_one_word_may_be_what_is_asked_about(self, ledger: Ledger, found_on: Shelf) -> None:
+        found_on.run("INSERT INTO courses (id, code, name) VALUES ('a', 'ART', 'Heaps'), ('b', NULL, 'Modern Piles')")
+        hits = (await search("heap tree", mode="words")).hits
+        word = await choose_courses("heaps of art", hits)
+        assert {one.course_id for one in word.proposed} == {"course-cs101", "course-cs201", "a"}
+        assert not any(one.named for one in word.proposed)
+        assert (await choose_courses("Of modern piles: why?", hits)).chosen == ("b",)
 
     async def test_a_course_that_does_not_exist_is_said(self, ledger: Ledger) -> None:
         with pytest.raises(NotFound, match="there is no course course-x"):

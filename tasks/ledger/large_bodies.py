@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blocks.binary_writes import write_binary
 from tasks.ledger.operations import Settle
 
 LARGE = 32 * 1024
@@ -48,15 +47,7 @@ class LargeBodies:
 
         Where they cannot be stored now, that is all of it: a batch is tried again for as long as it takes.
         """
-        import psycopg
-
         assert settle.bodies is not None
-        try:
-            async with self._turns, self._engine.connect() as connection:
-                raw = await connection.get_raw_connection()
-                driver: Any = raw.driver_connection
-                await driver.execute(_STORE, (*settle.bodies, settle.row["id"]), binary=True)
-                await driver.commit()  # that of SQLAlchemy knows nothing of what went past it
-        except (SQLAlchemyError, psycopg.Error, OSError):
-            return settle
-        return replace(settle, bodies=None)
+        async with self._turns:
+            stored = await write_binary(self._engine, _STORE, (*settle.bodies, settle.row["id"]))
+        return replace(settle, bodies=None) if stored else settle

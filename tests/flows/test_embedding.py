@@ -183,6 +183,22 @@ async def test_a_text_that_cannot_be_embedded_is_set_aside_with_its_reason(
         assert (other.activated, "search stays as it is" in other.remarks[0]) == (False, True)
 
 
+async def test_what_ends_the_cutting_of_materials_is_raised_as_it_is(
+    settings: Settings, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_materials(database, lectures(12))
+    monkeypatch.setattr("tasks.embedding.refresh.PAGE", 4)
+
+    def gone(*_: Any) -> None:
+        raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr("tasks.embedding.refresh.store_cuts", gone)
+    with pytest.raises(DatabaseUnavailable, match="gone"):
+        await refresh()
+    monkeypatch.undo()
+    assert settings.database_url is not None
+
+
 async def test_what_was_paid_for_and_not_stored_is_not_asked_for_again(
     environment: Environment,
     settings: Settings,

@@ -23,12 +23,14 @@ class Text:
 
     Attributes:
         wanted: False for what is asked only because it was asked along with others before.
+        paid: the batch it comes in was answered before; as it is, it is answered again for nothing.
     """
 
     content_hash: str
     content: str
     tokens: int
     wanted: bool = True
+    paid: bool = False
 
 
 @dataclass
@@ -96,7 +98,7 @@ class Batcher(Generic[A]):
         async def work() -> None:
             while (batch := await waiting.get()) is not None:
                 try:
-                    for part in self.limits.cut(batch):
+                    for part in [batch] if batch[0].paid else self.limits.cut(batch):
                         await self._embed(part)
                 except Exception as error:  # raised below, when the others have stored what they were paid for
                     self._failures.append(error)

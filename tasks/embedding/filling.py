@@ -215,6 +215,6 @@ def _marked(texts: Sequence[Text], wanted: set[str]) -> tuple[Text, ...]:
     """`texts`, those of `wanted` to be stored, which are taken out of it; none where there is none."""
     marked = []
     for each in texts:
-        marked.append(replace(each, wanted=each.content_hash in wanted))
+        marked.append(replace(each, wanted=each.content_hash in wanted, paid=True))
         wanted.discard(each.content_hash)
     return tuple(marked) if any(each.wanted for each in marked) else ()

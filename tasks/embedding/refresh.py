@@ -47,6 +47,7 @@ from tasks.embedding.pieces import Chunker
 from tasks.embedding.progress import Progress
 from tasks.embedding.templates import TEMPLATES
 from tasks.embedding.work import RefreshRequest, Work, require_courses
+from tasks.ledger.fan_out import for_each
 from tasks.ledger.runs import Run
 from tasks.ledger.steps import step
 
@@ -158,19 +159,14 @@ class _Refresh:
         changed, unchanged = await work.in_thread(look)
         work.progress.begin("cutting materials", len(changed))
         materials, chunks = Changes(skipped=unchanged), Changes()
-        turns = asyncio.Semaphore(PAGES_AT_ONCE)
 
         async def cut(ids: Sequence[str]) -> tuple[Changes, Changes]:
-            async with turns:
-                done = await self._cut(ids)
+            done = await self._cut(ids)
             work.progress.add(len(ids))
             return done
 
-        async with asyncio.TaskGroup() as cutting:
-            pages = [changed[start : start + PAGE] for start in range(0, len(changed), PAGE)]
-            tasks = [cutting.create_task(cut(page)) for page in pages]
-        for task in tasks:
-            more, pieces = task.result()
+        pages = [changed[start : start + PAGE] for start in range(0, len(changed), PAGE)]
+        for more, pieces in await for_each(pages, cut, at_once=PAGES_AT_ONCE):
             materials, chunks = materials + more, chunks + pieces
 
         def tidy(connection: Connection) -> tuple[int, int, int]:

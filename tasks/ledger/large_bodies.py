@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blocks.binary_writes import write_binary
 from tasks.ledger.operations import Settle
 
 LARGE = 32 * 1024
@@ -21,15 +20,19 @@ AT_ONCE = 4
 """Connections that are used for them."""
 
 _STORE = """
-    INSERT INTO llm_bodies (request_id, request, response, reply) VALUES (%b, %b, %b, %b)
+    INSERT INTO llm_bodies (request_id, request, response, reply)
+    SELECT id, %b, %b, %b FROM llm_requests WHERE id = %b AND status IN ('reserved', 'unknown')
     ON CONFLICT (request_id) DO UPDATE
     SET request = excluded.request, response = excluded.response, reply = excluded.reply
 """
+"""Nothing where the request is settled: the first outcome counts, and its bodies stay."""
 
 
 def has_large_bodies(settle: Settle) -> bool:
-    """Whether they had better go ahead."""
-    return settle.bodies is not None and sum(len(body) for body in settle.bodies if body is not None) > LARGE
+    """Whether they had better go ahead: those of an answer, as a failure must not take the place of one."""
+    if not settle.answers or settle.bodies is None:
+        return False
+    return sum(len(body) for body in settle.bodies if body is not None) > LARGE
 
 
 class LargeBodies:
@@ -44,15 +47,7 @@ class LargeBodies:
 
         Where they cannot be stored now, that is all of it: a batch is tried again for as long as it takes.
         """
-        import psycopg
-
         assert settle.bodies is not None
-        try:
-            async with self._turns, self._engine.connect() as connection:
-                raw = await connection.get_raw_connection()
-                driver: Any = raw.driver_connection
-                await driver.execute(_STORE, (settle.row["id"], *settle.bodies), binary=True)
-                await connection.commit()
-        except (SQLAlchemyError, psycopg.Error, OSError):
-            return settle
-        return replace(settle, bodies=None)
+        async with self._turns:
+            stored = await write_binary(self._engine, _STORE, (*settle.bodies, settle.row["id"]))
+        return replace(settle, bodies=None) if stored else settle

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -19,7 +19,7 @@ from blocks.database import database_errors
 from schemas.errors import DatabaseUnavailable, HeadraceError
 from tasks.ledger.alerts import BudgetAlert, announce
 from tasks.ledger.large_bodies import LargeBodies, has_large_bodies
-from tasks.ledger.operations import BeginStep, EndStep, Operation, Outcome, Reserve, Settle
+from tasks.ledger.operations import BeginStep, EndRun, EndStep, Operation, Outcome, Reserve, Settle
 from tasks.ledger.transaction import BatchWriter
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ class Recorder:
             HeadraceError: the outcome is a refusal (`LeaseLost`).
         """
         if isinstance(operation, Settle) and has_large_bodies(operation):
-            future = self._enqueue_later(operation)
+            future = self._enqueue_after(self._large_bodies.store(operation), operation)
+        elif isinstance(operation, EndRun) and self._storing:
+            future = self._enqueue_after(_all_of(set(self._storing)), operation)  # which sums up what the calls cost
         else:
             future = self._enqueue(operation)
         try:
@@ -108,18 +110,18 @@ class Recorder:
         self._append(operation, future)
         return future
 
-    def _enqueue_later(self, settle: Settle) -> asyncio.Future[Outcome]:
-        """As `_enqueue`, once the bodies are stored."""
+    def _enqueue_after(self, first: Awaitable[Settle | None], operation: Operation) -> asyncio.Future[Outcome]:
+        """As `_enqueue`, once `first` is done, which may say what is left of `operation`."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        async def store_and_append() -> None:
-            left = settle
+        async def await_and_append() -> None:
+            left: Operation | None = None
             try:
-                left = await self._large_bodies.store(settle)
+                left = await first
             finally:
-                self._append(left, future)
+                self._append(left or operation, future)
 
-        task = asyncio.create_task(store_and_append(), name="ledger-bodies")
+        task = asyncio.create_task(await_and_append(), name="ledger-bodies")
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
         return future
@@ -213,6 +215,10 @@ class Recorder:
         elif owed:
             log.warning("Postgres is away: what became of %d calls or steps waits to be recorded", count)
             self._waiting.extendleft(reversed(owed))
+
+
+async def _all_of(storing: set[asyncio.Task[None]]) -> None:
+    await asyncio.wait(storing)
 
 
 def _fail(batch: Sequence[_Entry], error: Exception) -> None:

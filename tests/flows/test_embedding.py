@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from pathlib import Path
@@ -15,10 +16,12 @@ from sqlalchemy import Engine, event, text
 from flows import embedding
 from schemas.embedding import Changes, RefreshReport
 from schemas.errors import BadInput, DatabaseUnavailable
+from schemas.search import SearchMode, SearchOutcome
 from schemas.settings import Settings
 from tasks.embedding import filling
 from tasks.ledger.isolation import as_user
 from tasks.ledger.session import Ledger
+from tasks.retrieval.searching import search
 from tests.conftest import Environment, shared_data
 from tests.flows.conftest import Look, Run, Start
 from tests.flows.course import HEADINGS, add_materials, lecture, material, real_materials
@@ -31,6 +34,14 @@ SMALL = {"HEADRACE_CHUNK_TOKENS": 200, "HEADRACE_EMBEDDING_BATCH_ITEMS": 5, "HEA
 def asked(provider: ScriptedProvider, after: int = 0) -> list[str]:
     """The texts that the provider was asked for, from its request number `after` on."""
     return [each for served in provider.log[after:] for each in served.body["input"]]
+
+
+Shown = list[tuple[UUID | None, float]]
+
+
+def shown(found: SearchOutcome) -> tuple[int | None, Shown]:
+    """The generation that was searched, and what was found with its scores."""
+    return found.generation, [(hit.chunk_id, round(hit.score, 6)) for hit in found.hits]
 
 
 async def refresh(**parameters: Any) -> RefreshReport:
@@ -183,6 +194,21 @@ async def test_a_text_that_cannot_be_embedded_is_set_aside_with_its_reason(
         assert (other.activated, "search stays as it is" in other.remarks[0]) == (False, True)
 
 
+async def test_what_ends_the_cutting_of_materials_is_raised_as_it_is(
+    settings: Settings, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_materials(database, lectures(12))
+    monkeypatch.setattr("tasks.embedding.refresh.PAGE", 4)
+
+    def gone(*_: Any) -> None:
+        raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr("tasks.embedding.refresh.store_cuts", gone)
+    with pytest.raises(DatabaseUnavailable, match="gone"):
+        await refresh()
+
+
+@pytest.mark.parametrize("items_then", [5, 2, 50])
 async def test_what_was_paid_for_and_not_stored_is_not_asked_for_again(
     environment: Environment,
     settings: Settings,
@@ -190,6 +216,7 @@ async def test_what_was_paid_for_and_not_stored_is_not_asked_for_again(
     provider: ScriptedProvider,
     monkeypatch: pytest.MonkeyPatch,
     look: Look,
+    items_then: int,
 ) -> None:
     environment(**SMALL)
     add_materials(database, lectures(12))
@@ -207,6 +234,7 @@ async def test_what_was_paid_for_and_not_stored_is_not_asked_for_again(
     assert 0 < stored < len(asked(provider))
     monkeypatch.setattr(filling, "store_vectors", store)
     add_materials(database, [material("new", lecture("new"))])  # so that batches would be cut otherwise
+    environment(HEADRACE_EMBEDDING_BATCH_ITEMS=items_then)
     report = await refresh()
     assert max(Counter(asked(provider)).values()) == 1
     assert report.activated
@@ -272,6 +300,31 @@ async def test_search_finds_everything_in_one_generation_all_through_a_swap(
     assert found <= {(40 * HEADINGS, (1,), (384,)), (40 * HEADINGS, (2,), (32,))}
     assert (40 * HEADINGS, (1,), (384,)) in found
     assert look(SEARCHABLE) == [{"chunks": 40 * HEADINGS, "generations": [2], "dimensions": [32]}]
+
+
+async def test_every_search_all_through_a_swap_gives_what_its_one_generation_gives(
+    ledger: Ledger, database: Engine
+) -> None:
+    add_materials(database, lectures(40))
+    await refresh()
+    queries = [f"topic{number:03}" for number in (3, 17)] + ["topic7 1 word3 topic9"]
+    modes: tuple[SearchMode, ...] = ("vectors", "hybrid")
+
+    async def ask_all() -> dict[tuple[str, SearchMode], tuple[int | None, Shown]]:
+        return {(query, mode): shown(await search(query, mode=mode)) for query in queries for mode in modes}
+
+    before, swap = await ask_all(), asyncio.create_task(refresh(dimensions=32))
+    seen = [await ask_all()]
+    while not swap.done():
+        seen.append(await ask_all())
+    assert (await swap).activated
+    after = await ask_all()
+    assert [{generation for generation, _ in found.values()} for found in (before, after)] == [{1}, {2}]
+    assert all(len(hits) == 10 for found in (before, after) for _, hits in found.values())
+    assert all(before[each][1] != after[each][1] for each in before)  # so that a mixture would be seen
+    for found in seen:
+        assert all(result in (before[each], after[each]) for each, result in found.items())
+    assert before in seen
 
 
 async def test_wide_vectors_are_indexed_in_half_precision(ledger: Ledger, database: Engine, look: Look) -> None:

@@ -1,0 +1,28 @@
+"""A statement whose values go to Postgres as bytes, past what SQLAlchemy makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+async def write_binary(engine: AsyncEngine, statement: str, values: Sequence[Any]) -> bool:
+    """True when `statement`, with psycopg's `%b` for each of `values`, is committed in a transaction of its own.
+
+    False where Postgres is away or refuses it, now; whether it is committed is then not known, so it should be one
+    that may be made twice.
+    """
+    import psycopg
+
+    try:
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            await driver.execute(statement, values, binary=True)
+            await driver.commit()  # SQLAlchemy's own would do nothing: it knows of no transaction
+    except (SQLAlchemyError, psycopg.Error, OSError):
+        return False
+    return True

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from blocks.sources.records import RecordChunk, Source, SourceTable
+from schemas.errors import BadInput
 
 _ROWS_AT_ONCE = 5_000
 _KEYS_AT_ONCE = 500
@@ -118,12 +119,14 @@ class JoinedSource:
     Attributes:
         called: what a name of the source is here; None for a table that is shown as it is.
         wanted: by table, which of its records belong to it; all where nothing is said.
+        needs: by table, another without which its records say something else than they mean.
     """
 
     source: Source
     called: Callable[[str], str | None]
     joins: Mapping[str, tuple[Join, ...]]
     wanted: Mapping[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     _indexes: dict[Join, RecordIndex] = field(default_factory=dict)
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -143,7 +146,11 @@ class JoinedSource:
         return self.source.problems
 
     def tables(self) -> Mapping[str, SourceTable]:
-        """The tables by name."""
+        """The tables by name.
+
+        Raises:
+            BadInput: there is one without another that it needs.
+        """
         shown: dict[str, SourceTable] = {}
         for name, table in self.source.tables().items():
             called = self.called(name)
@@ -152,6 +159,12 @@ class JoinedSource:
             else:
                 wanted = self.wanted.get(called, lambda _: True)
                 shown[called] = JoinedTable(called, table, self.joins.get(called, ()), self._index, wanted)
+        for name, needed in self.needs.items():
+            if name in shown and needed not in shown:
+                raise BadInput(
+                    f"{self.description} has {name} and no {needed}, without which they cannot be told: export both, "
+                    f"an empty table too"
+                )
         return shown
 
     def close(self) -> None:

@@ -228,6 +228,19 @@ def test_calls_are_not_gone_where_the_source_has_no_requests(headrace: Run, look
     assert rows_of(look, *TARGETS) == loaded
 
 
+def test_requests_without_their_responses_are_refused(headrace: Run, look: Look, tmp_path: Path) -> None:
+    headrace("migrate", "lexybrain", as_json(tmp_path / "whole", RECORDS), "--bare")
+    loaded = rows_of(look, *TARGETS)
+    requests = as_json(tmp_path / "requests", {"lexybrain_requests": RECORDS["lexybrain_requests"]})
+    refused = headrace("migrate", "lexybrain", requests, "--bare")
+    assert (refused.code, "has requests and no responses" in refused.err) == (2, True)
+    assert rows_of(look, *TARGETS) == loaded
+    nobody = as_json(
+        tmp_path / "nobody", {"lexybrain_requests": RECORDS["lexybrain_requests"], "lexybrain_responses": []}
+    )
+    assert headrace("migrate", "lexybrain", nobody, "--dry-run", "--bare").code == 0
+
+
 def test_a_call_is_not_pruned_with_the_feedback_that_an_application_took_on_it(
     headrace: Run, look: Look, tmp_path: Path
 ) -> None:

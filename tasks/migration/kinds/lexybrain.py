@@ -219,7 +219,8 @@ def _open_source(path: str) -> Source:
         ),
     }
     names = frozenset(f"{PROJECT}_{name}" for name in TABLES)
-    return JoinedSource(open_tables(path, names), _called, joins, {"responses": _stands_alone})
+    alone, needs = {"responses": _stands_alone}, {"requests": "responses"}  # else nobody was ever answered
+    return JoinedSource(open_tables(path, names), _called, joins, alone, needs)
 
 
 KIND = Kind(

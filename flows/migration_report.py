@@ -110,14 +110,19 @@ def _counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def pace(report: MigrationReport) -> str:
+    """How many rows were read, in what time, and how many a second where that is more than a few."""
+    done = f"{report.rows:,} {'row' if report.rows == 1 else 'rows'} in {report.seconds:.1f} s"
+    return f"{done}, {report.rows_per_second:,.0f} a second" if report.rows_per_second >= 10 else done
+
+
 def as_markdown(report: MigrationReport) -> str:
     """The report as a page."""
     kind_of_run = "dry run" if report.dry_run else "run"
     lines = [
         f"# {report.kind}: {report.source}",
         "",
-        f"{kind_of_run} {report.run_id}: {report.rows:,} rows in {report.seconds:.1f} s, "
-        f"{report.rows_per_second:,.0f} a second",
+        f"{kind_of_run} {report.run_id}: {pace(report)}",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",
@@ -179,8 +184,7 @@ def show_migration(report: MigrationReport, *, as_json: bool) -> int:
     if report.dry_run:
         console.print(f"Nothing was loaded: a dry run ({report.run_id}).")
     else:
-        done = f"{report.rows:,} rows in {report.seconds:.1f} s, {report.rows_per_second:,.0f} a second."
-        console.print(f"{done} {_way_back(report)}", highlight=False)
+        console.print(f"{pace(report)}. {_way_back(report)}", highlight=False)
     return 0
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.flows.commands import PROJECT
 from tests.flows.conftest import Look, Run
+from tests.flows.older import counts
 
 EXAMPLE = PROJECT / "examples" / "tutor-log.toml"
 ROWS = [
@@ -144,6 +145,20 @@ def test_the_example_loads(headrace: Run, look: Look, tmp_path: Path, suffix: st
     ]
     conversions = done.json["tables"][0]["conversions"]
     assert "created_at: at is kept as created_at, read as %d.%m.%Y %H:%M, in the zone Europe/Berlin" in conversions
+
+
+def test_the_examples_fill_an_empty_database_one_after_the_other(headrace: Run, look: Look) -> None:
+    loaded = {}
+    for name in ("people", "seminars", "log"):
+        mapping = EXAMPLE.with_name(f"tutor-{name}.toml")
+        source = mapping.with_suffix(".csv")
+        done = headrace("migrate", "table", source, "--mapping", mapping, "--name", f"tutor-{name}", "--json", "--bare")
+        assert done.code == 0, done.err
+        loaded |= counts(done.json, "inserted", "rejected")
+    assert loaded == {"users": (2, 0), "ai_conversations": (1, 0), "ai_messages": (2, 1)}
+    asked = "SELECT name, content FROM ai_messages JOIN ai_conversations ON ai_conversations.id = conversation_id "
+    asked += "JOIN users ON users.id = user_id WHERE ai_messages.role = 'user'"
+    assert look(asked) == [{"name": "Ada Lovelace", "content": "What is a headrace?"}]
 
 
 def test_lists_defaults_and_names_that_clash_find_their_place(headrace: Run, look: Look, tmp_path: Path) -> None:

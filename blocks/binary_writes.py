@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 async def write_binary(engine: AsyncEngine, statement: str, values: Sequence[Any]) -> bool:
-    """True when `statement`, with psycopg's `%b` for each of `values`, is committed in a transaction of its own.
+    """True when `statement`, with psycopg's `%b` for each of `values`, is committed, a transaction by itself.
 
     False where Postgres is away or refuses it, now; whether it is committed is then not known, so it should be one
     that may be made twice.
@@ -19,10 +19,10 @@ async def write_binary(engine: AsyncEngine, statement: str, values: Sequence[Any
 
     try:
         async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")  # one message, and nothing to forget
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             await driver.execute(statement, values, binary=True)
-            await driver.commit()  # SQLAlchemy's own would do nothing: it knows of no transaction
     except (SQLAlchemyError, psycopg.Error, OSError):
         return False
     return True

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,10 +37,12 @@ class Progress(Protocol):
 async def showing(progress: Progress) -> AsyncIterator[None]:
     """Inside, whoever watches sees how far it is, once a second."""
     shown = _Shown()
-    watching = asyncio.create_task(_watch(progress, shown), name="progress")
+    terminal = sys.stderr.isatty()
+    watching = asyncio.create_task(_watch(progress, shown, terminal=terminal), name="progress")
     ended = "ended before it was done"
     try:
-        yield
+        with _lines_apart() if terminal else nullcontext():
+            yield
         ended = "done"
     finally:
         watching.cancel()
@@ -56,20 +58,42 @@ class _Shown:
     artifact: object = None
 
 
-async def _watch(progress: Progress, shown: _Shown) -> None:
-    terminal = sys.stderr.isatty()
+@contextmanager
+def _lines_apart() -> Iterator[None]:
+    """Inside, a line of the log begins where the progress stood, which is shown again below it."""
+
+    def clear(_: logging.LogRecord) -> bool:
+        _clear()
+        return True
+
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(clear)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(clear)
+
+
+def _clear() -> None:
+    sys.stderr.write("\r\x1b[2K")
+
+
+async def _watch(progress: Progress, shown: _Shown, *, terminal: bool) -> None:
     try:
         while True:
             await asyncio.sleep(SECONDS)
             moment = progress.now()
             if terminal:
-                sys.stderr.write(f"\r\x1b[2K{moment}")
+                _clear()
+                sys.stderr.write(str(moment))
                 sys.stderr.flush()
             if prefect_flow_run_id() is not None:
                 shown.artifact = await _publish(shown.artifact, moment.percent or 0.0, str(moment))
     finally:
         if terminal:
-            sys.stderr.write("\r\x1b[2K")
+            _clear()
 
 
 async def _publish(artifact: object, percent: float, description: str) -> object:

@@ -21,6 +21,8 @@ class Moment:
         return min(100.0, 100.0 * self.done / self.total) if self.total else None
 
     def __str__(self) -> str:
+        if not self.done:
+            return f"{self.phase}: {self.total:,}" if self.total else f"{self.phase} …"
         share = f" of {self.total:,}" if self.total else ""
         left = f", {(self.total - self.done) / self.per_second:,.0f} s left" if self.total and self.per_second else ""
         return f"{self.phase}: {self.done:,}{share}, {self.per_second:,.0f}/s{left}"

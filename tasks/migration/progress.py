@@ -32,9 +32,12 @@ class Moment:
         return min(100.0, 100.0 * self.rows / self.total) if self.total else None
 
     def __str__(self) -> str:
+        doing = f"{self.phase} {self.table}".rstrip()
+        if not self.rows:
+            return f"{doing}: {self.total:,} rows" if self.total else f"{doing} …"
         share = f" of {self.total:,}" if self.total else ""
         left = f", {self.seconds_left:,.0f} s left" if self.seconds_left is not None else ""
-        return f"{self.phase} {self.table}: {self.rows:,}{share} rows, {self.rows_per_second:,.0f}/s{left}"
+        return f"{doing}: {self.rows:,}{share} rows, {self.rows_per_second:,.0f}/s{left}"
 
 
 @dataclass

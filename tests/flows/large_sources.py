@@ -142,6 +142,22 @@ def seminar(later: bool) -> Records:
     }  # fmt: skip
 
 
+def advice(later: bool) -> Records:
+    return {
+        "conversations": [
+            {
+                "id": uuid(6, n),
+                "user_id": uuid(7, n % 50),
+                "role": "narrator" if n % 700 == 0 else "user" if n % 2 else "assistant",
+                "content": told(n, later=later),
+                "timestamp": f"2025-11-08T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}",
+                "page": ("portfolio", "tax_planning", None)[n % 3],
+            }
+            for n in numbers(3000, later=later)
+        ]
+    }
+
+
 def as_sqlite(folder: Path, records: Records) -> Path:
     """The records as the laboratory's file, on which its own id is the rowid."""
     with closing(sqlite3.connect(folder / "lab.sqlite")) as connection:
@@ -188,6 +204,7 @@ LARGE = {
         Large("affordabot", ("runs", "steps", "llm_requests", "web_search_cache"), as_dump, analyser),
         Large("lexybrain", ("llm_requests", "feedback"), as_json, keywords),
         Large("llm-services", ("llm_requests",), as_one_csv, gateway),
+        Large("prime-radiant", ("users", "ai_conversations", "ai_messages"), as_json, advice),
         Large("table", ("courses",), as_one_csv, seminar, with_mapping),
     )
 }

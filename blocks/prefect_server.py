@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import make_url
 
-from blocks.embedded.folders import write_json
+from blocks.embedded.folders import read_json, write_json
 from blocks.prefect_api import HEARTBEAT_SECONDS, announce_api, ensure_automation, ensure_work_pool, is_answering
 from schemas.errors import ConfigurationError, HeadraceError
 
@@ -231,8 +230,6 @@ class PrefectProcesses:
         write_json(self._children_file, known)
 
     def _end_leftovers(self) -> None:
-        if not self._children_file.exists():
-            return
         for process in leftover_processes(self._children_file):
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
@@ -244,11 +241,7 @@ class PrefectProcesses:
 
 def leftover_processes(recorded: Path) -> Iterator[psutil.Process]:
     """Processes of the file that still are the ones it means."""
-    try:
-        entries = json.loads(recorded.read_text())
-    except ValueError:
-        return
-    for entry in entries:
+    for entry in read_json(recorded) or ():
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(entry["pid"])
             if abs(process.create_time() - entry["started"]) < 1.0:

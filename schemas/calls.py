@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -305,3 +306,13 @@ class CostEstimate(BaseModel):
     max_output_tokens: int
     usd: Decimal | None
     source: CostSource
+
+
+def total_cost(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum in USD; None where one of `costs` is not known."""
+    total = Decimal(0)
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from blocks.database import database_errors
 from schemas.answering import THE_MATERIALS_DO_NOT_SAY, CitedAnswer, ContextLimits, Passage
+from schemas.calls import total_cost
 from schemas.canonical import require_storable
 from schemas.errors import BadInput
 from schemas.identifiers import new_id
@@ -126,12 +127,7 @@ async def find_passages(
             found, choice = (narrow, choice) if narrow.hits else (found, choice.model_copy(update={"chosen": ()}))
     looked_in = choice.chosen or courses
     several = len(looked_in) > 1 or len({hit.course_id for hit in found.hits}) > 1
-    return Shown(choose_passages(found.hits, limits, several=several), _sum(costs), choice)
-
-
-def _sum(costs: Sequence[Decimal | None]) -> Decimal | None:
-    """All of them; None where one is not known."""
-    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+    return Shown(choose_passages(found.hits, limits, several=several), total_cost(costs), choice)
 
 
 def _answer(
@@ -163,7 +159,7 @@ def _answer(
         narrowed=bool(choice.chosen),
         thread_id=thread_id,
         user=user,
-        cost_usd=_sum([shown.cost_usd, draft.cost_usd if draft else Decimal(0)]),
+        cost_usd=total_cost([shown.cost_usd, draft.cost_usd if draft else Decimal(0)]),
         **asked,
     )
 

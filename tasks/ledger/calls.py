@@ -29,6 +29,7 @@ from schemas.calls import (
     Message,
     ProviderCall,
     Usage,
+    total_cost,
 )
 from schemas.errors import AnswerRejected, BadInput
 from schemas.settings import ModelRole
@@ -86,8 +87,7 @@ class StructuredCompletion(BaseModel, Generic[T]):
     @property
     def cost_usd(self) -> Decimal | None:
         """Cost of all rounds; None when any of them is unknown."""
-        costs = [item.cost_usd for item in self.rounds]
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        return total_cost(item.cost_usd for item in self.rounds)
 
 
 class Embeddings(BaseModel):

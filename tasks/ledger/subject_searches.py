@@ -15,7 +15,7 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict
 
 from blocks.search.engines import takes_recency
-from schemas.calls import WebResult
+from schemas.calls import WebResult, total_cost
 from schemas.errors import BadInput
 from tasks.ledger.searches import WebSearch, search_model, search_web
 from tasks.ledger.session import open_ledger
@@ -44,8 +44,7 @@ class SubjectSearch(BaseModel):
     @property
     def cost_usd(self) -> Decimal | None:
         """What these uses cost together; None when any of them is unknown."""
-        costs = [search.cost_usd for search in self.searches]
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        return total_cost(search.cost_usd for search in self.searches)
 
 
 async def search_tax_rules(

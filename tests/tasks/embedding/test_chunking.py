@@ -295,4 +295,5 @@ def test_real_course_materials_are_cut_as_promised() -> None:
     limits = ChunkLimits()
     for content in contents:
         pieces = chunk_text(content, format=material_format(content), limits=limits, count=count_tokens)
+        assert pieces
         _holds(content, pieces, limits, count_tokens)

@@ -1,0 +1,127 @@
+"""What a sweep is asked to try: prompts, models and ranges of sampling parameters."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MOST_COMBINATIONS = 1_000_000
+MOST_CALLS = 10_000_000
+
+ParameterName = Literal["temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty"]
+PARAMETERS: tuple[ParameterName, ...] = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty")
+"""In the order of the grid: the last varies fastest."""
+LIMITS: dict[ParameterName, tuple[Decimal, Decimal]] = {
+    "temperature": (Decimal(0), Decimal(2)),
+    "top_p": (Decimal(0), Decimal(1)),
+    "max_tokens": (Decimal(1), Decimal(131_072)),
+    "frequency_penalty": (Decimal(-2), Decimal(2)),
+    "presence_penalty": (Decimal(-2), Decimal(2)),
+}
+
+
+def _exact(said: Any) -> Any:
+    """A number as it was written: 0.1 is a tenth, which no binary fraction is."""
+    if isinstance(said, bool) or not isinstance(said, int | float | Decimal | str):
+        raise ValueError("must be a number")
+    if isinstance(said, float) and not math.isfinite(said):
+        raise ValueError("must be a number, not infinity or NaN")
+    return Decimal(repr(said)) if isinstance(said, float) else said
+
+
+Number = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]
+
+
+class ValueRange(BaseModel):
+    """Values from `min` on by `step`, `max` among them where steps lead to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min: Number
+    max: Number
+    step: Number
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> ValueRange:
+        if self.step <= 0:
+            raise ValueError(f"step is {self.step}: it must be above 0")
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}: the range is empty")
+        return self
+
+    def __len__(self) -> int:
+        return int((self.max - self.min) // self.step) + 1
+
+    def __getitem__(self, place: int) -> Decimal:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        return self.min + place * self.step
+
+
+def _as_values(said: Any) -> Any:
+    return [said] if isinstance(said, int | float | Decimal | str) else said
+
+
+Values: TypeAlias = ValueRange | Annotated[tuple[Number, ...], BeforeValidator(_as_values), Field(min_length=1)]
+
+
+def _as_texts(said: Any) -> Any:
+    return [said] if isinstance(said, str) or said is None else said
+
+
+class SweepSpec(BaseModel):
+    """A sweep as it is asked for; the old batch request is one.
+
+    Attributes:
+        prompts, system_prompts, models: all are tried with one another; a system prompt of None is none.
+        parameter_ranges: values of each parameter, by name; what is not named is left to the provider.
+        response_count: how often each combination is asked.
+        seed: of what is drawn: strategies, bootstrap; it is not sent to the model.
+        weights: of the quality metrics in `overall`; those not named weigh as usual.
+        judge: model that compares answers pairwise, where one is wanted.
+        max_cost_usd: a wall: what does not fit is not asked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: str = Field(min_length=1, max_length=255)
+    description: str | None = Field(None, max_length=1000)
+    prompts: Annotated[tuple[str, ...], BeforeValidator(_as_texts), Field(min_length=1)] = Field(
+        validation_alias=AliasChoices("prompts", "prompt")
+    )
+    system_prompts: Annotated[tuple[str | None, ...], BeforeValidator(_as_texts), Field(min_length=1)] = Field(
+        (None,), validation_alias=AliasChoices("system_prompts", "system_prompt")
+    )
+    models: Annotated[tuple[str | None, ...], BeforeValidator(_as_texts), Field(min_length=1)] = Field(
+        (None,), validation_alias=AliasChoices("models", "model")
+    )
+    parameter_ranges: dict[ParameterName, Values] = Field(
+        default_factory=dict, validation_alias=AliasChoices("parameter_ranges", "parameters")
+    )
+    response_count: int = Field(1, ge=1, le=1000)
+    seed: int = 0
+    weights: dict[str, float] = Field(default_factory=dict)
+    judge: str | None = None
+    max_cost_usd: Decimal | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> SweepSpec:
+        for name, values in self.parameter_ranges.items():
+            least, most = LIMITS[name]
+            ends = (values.min, values.max) if isinstance(values, ValueRange) else (min(values), max(values))
+            if ends[0] < least or ends[1] > most:
+                raise ValueError(f"parameter_ranges.{name}: {ends[0]} to {ends[1]} is not within {least} to {most}")
+        if doubled := self._twice():
+            raise ValueError(f"{doubled} names the same thing twice")
+        return self
+
+    def _twice(self) -> str | None:
+        lists: dict[str, tuple[Any, ...]] = {
+            "prompts": self.prompts, "system_prompts": self.system_prompts, "models": self.models,
+            **{f"parameter_ranges.{name}": values for name, values in self.parameter_ranges.items()
+               if not isinstance(values, ValueRange)},
+        }  # fmt: skip
+        return next((name for name, values in lists.items() if len(set(values)) < len(values)), None)

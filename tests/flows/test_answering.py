@@ -110,6 +110,7 @@ def test_a_question_that_no_model_could_answer_is_resumed(
 def test_what_is_asked_of_nobody_and_nowhere_is_bad_input(school: Engine, headrace: Run) -> None:
     for arguments, reason in (
         (("ask", " "), "there is no question"),
+        (("ask", "?? — 🙂"), "the question has neither a letter nor a digit"),
         (("ask", "Why?", "--tokens", "9"), "at least 1 material and 100 tokens"),
         (("ask", "Why?", "--course", "art"), "there is no course art"),
         (("threads", "answer", "nowhere"), "there is no thread nowhere"),
@@ -178,6 +179,12 @@ def test_old_messages_are_cleaned_up_from_the_shell(school: Engine, headrace: Ru
     look("UPDATE ai_messages SET created_at = created_at - interval '91 days'")
     assert headrace("conversations", "clean", "--bare").out == "2 messages older than 90 days are gone\n"
     assert headrace("conversations", "clean", "--bare", "--json").json["messages"] == 0
+
+
+async def test_a_question_of_signs_alone_begins_nothing(school: Engine, settings: Settings, look: Look) -> None:
+    with pytest.raises(BadInput, match="neither a letter nor a digit"):
+        await run_flow(answer_question, {"question": "¿?!"}, bare=True)
+    assert look("SELECT 1 FROM runs") == look("SELECT 1 FROM llm_requests") == []
 
 
 async def test_a_thread_names_its_question_and_its_course(school: Engine, settings: Settings) -> None:

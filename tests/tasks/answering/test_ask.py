@@ -233,6 +233,7 @@ async def test_the_context_stays_within_its_budget(ledger: Ledger, school: Engin
 async def test_what_is_no_question_is_refused(ledger: Ledger, school: Engine) -> None:
     for question, reason in (
         (" ", "no question"),
+        ("…🙂", "neither a letter nor a digit"),
         ("?" * (LONGEST_QUESTION + 1), "at most 8,000"),
         ("a\0b", "NUL"),
     ):

@@ -249,6 +249,9 @@ async def test_a_search_takes_as_many_statements_whatever_it_finds(ledger: Ledge
     ("arguments", "said"),
     [
         ({"query": "  "}, "no query"),
+        ({"query": "?!… — ()"}, "neither a letter nor a digit"),
+        ({"query": " 🙂 👍🏽 ", "mode": "vectors"}, "neither a letter nor a digit"),
+        ({"query": "\u200b\u0301", "mode": "legacy"}, "neither a letter nor a digit"),
         ({"query": "x" * 9000}, "at most 8,000"),
         ({"query": "a\0b"}, "query"),
         ({"query": "a", "limit": 0}, "from 1 to 1000"),
@@ -260,6 +263,12 @@ async def test_a_search_takes_as_many_statements_whatever_it_finds(ledger: Ledge
 async def test_what_cannot_be_searched_is_said(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         await search(**arguments)
+
+
+@pytest.mark.usefixtures("found_on")
+@pytest.mark.parametrize("query", ["C++", "ꦲ", "७", "樹", "x²", "1️⃣"])
+async def test_a_letter_or_a_digit_of_any_script_can_be_searched(ledger: Ledger, query: str) -> None:
+    assert len((await search(query)).hits) == 4
 
 
 async def test_before_anything_is_embedded_the_command_to_run_is_named(ledger: Ledger) -> None:

@@ -1,0 +1,119 @@
+"""Versions of models, tests between them, and the fine-tuning jobs that they come from.
+
+Revision ID: 0018
+Revises: 0014
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0018"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+TABLES = ("fine_tuning_jobs", "model_versions", "model_promotions", "ab_tests")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "fine_tuning_jobs",
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("base_model", sa.Text(), nullable=False),
+        sa.Column("training_sha256", sa.Text(), nullable=False),
+        sa.Column("training_file_id", sa.Text(), nullable=True),
+        sa.Column("validation_file_id", sa.Text(), nullable=True),
+        sa.Column("job_id", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=True),
+        sa.Column("fine_tuned_model", sa.Text(), nullable=True),
+        sa.Column("trained_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("error", postgresql.JSONB(), nullable=True),
+        _created("created_at"),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=_NOW, nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_fine_tuning_jobs_run_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_fine_tuning_jobs")),
+    )
+    op.create_table(
+        "model_versions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("base_model", sa.Text(), nullable=True),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
+        sa.Column("job_id", sa.Text(), nullable=True),
+        sa.Column("training_path", sa.Text(), nullable=True),
+        sa.Column("training_sha256", sa.Text(), nullable=True),
+        sa.Column("training_rows", sa.Integer(), nullable=True),
+        sa.Column("export_id", sa.Text(), nullable=True),
+        sa.Column("trained_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("cost_usd", sa.Numeric(precision=20, scale=10), nullable=True),
+        sa.Column("notes", sa.Text(), nullable=True),
+        _created("created_at"),
+        sa.CheckConstraint("number >= 1", name=op.f("ck_model_versions_number_from_one")),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_model_versions_run_id"), ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_versions")),
+        sa.UniqueConstraint("purpose", "number", name=op.f("uq_model_versions_purpose_number")),
+        sa.UniqueConstraint("run_id", name=op.f("uq_model_versions_run_id")),
+    )
+    op.create_table(
+        "model_promotions",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        _created("promoted_at"),
+        sa.Column("rolled_back_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["version_id"], ["model_versions.id"], name=op.f("fk_model_promotions_version_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_promotions")),
+    )
+    op.create_index(
+        "ix_model_promotions_standing",
+        "model_promotions",
+        ["purpose", "id"],
+        unique=False,
+        postgresql_where=sa.text("rolled_back_at IS NULL"),
+    )
+    op.create_table(
+        "ab_tests",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=True),
+        sa.Column("variants", postgresql.JSONB(), nullable=False),
+        sa.Column("minimum_effect", sa.Float(precision=53), nullable=False),
+        sa.Column("error_rate", sa.Float(precision=53), nullable=False),
+        sa.Column("notes", sa.Text(), nullable=True),
+        _created("started_at"),
+        sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("minimum_effect > 0 AND minimum_effect < 1", name=op.f("ck_ab_tests_effect_of_a_rate")),
+        sa.CheckConstraint("error_rate > 0 AND error_rate < 1", name=op.f("ck_ab_tests_error_rate_of_a_test")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ab_tests")),
+        sa.UniqueConstraint("name", name=op.f("uq_ab_tests_name")),
+    )
+    # Two tests cannot both say which model answers; tests without a purpose choose nothing here.
+    op.create_index(
+        "uq_ab_tests_running", "ab_tests", ["purpose"], unique=True, postgresql_where=sa.text("stopped_at IS NULL")
+    )
+    op.create_index(
+        "ix_llm_requests_of_ab_tests",
+        "llm_requests",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("context ? 'ab_tests'"),
+    )
+    op.execute("SELECT grant_headrace_roles()")
+
+
+def downgrade() -> None:
+    op.drop_index("ix_llm_requests_of_ab_tests", table_name="llm_requests")
+    for table in reversed(TABLES):
+        op.drop_table(table)
+
+
+_NOW = sa.text("clock_timestamp()")
+
+
+def _created(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), server_default=_NOW, nullable=False)

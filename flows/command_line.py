@@ -28,6 +28,7 @@ from flows.insight_commands import feedback, generate_insight, go_on_with_insigh
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
 from flows.search_commands import search
+from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ app.command(
 )
 app.command(generate_insight)
 app.command(feedback)
+app.command(feedback_stats)
+app.command(versions)
+app.command(ab_test)
 app.command(image)
 app.command(rerank)
 app.command(estimate)

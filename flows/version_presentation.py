@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
 from flows.presentation import console, money, table, write_json
+from schemas.fine_tuning import FineTuneReport, JobState
 from schemas.versions import AbTestRecord, Assignment, VersionRecord
 from tasks.versions.satisfaction import Satisfaction
 
@@ -178,3 +180,37 @@ def _period(first: date | None) -> str:
 
 def _rate(value: float | None, lower: float | None, upper: float | None) -> str | None:
     return None if value is None else f"{value:.0%} ({lower:.0%} to {upper:.0%})"
+
+
+def show_fine_tuning(report: FineTuneReport, *, as_json: bool) -> int:
+    """The model that was made, what it cost, and how it is put in charge."""
+    if as_json:
+        write_json(report)
+        return 0
+    out = console()
+    tokens = "" if report.trained_tokens is None else f", {report.trained_tokens:,} tokens"
+    for line in (
+        f"{report.model} is version {report.version} of {report.purpose}",
+        f"made of {report.base_model} and {report.training_rows} rows{tokens}; cost {money(report.cost_usd)}",
+        f"job {report.job_id}, file {report.training_file} (SHA-256 {report.training_sha256})",
+        f"Run {report.run_id}",
+        f"Put it in charge: headrace versions promote {report.purpose} {report.version}",
+    ):
+        out.print(line, soft_wrap=True, markup=False)
+    return 0
+
+
+class _Cancelled(BaseModel):
+    run_id: UUID
+    status: str = "completed"
+    job_id: str
+    job_status: str
+
+
+def show_cancelled(state: JobState, run: UUID, *, as_json: bool) -> int:
+    """What the provider says of the job now."""
+    if as_json:
+        write_json(_Cancelled(run_id=run, job_id=state.id, job_status=state.status))
+        return 0
+    console().print(f"fine-tuning job {state.id} of run {run}: {state.status}", soft_wrap=True, markup=False)
+    return 0

@@ -62,6 +62,8 @@ def clustered_rate(sums: Sums, level: float = LEVEL) -> Estimate:
     """
     if sums.n <= 0:
         return NOTHING
+    if sums.n == sums.clusters:  # one observation in each
+        return wilson(sums.s, sums.n, level)
     rate = sums.s / sums.n
     variance = sums.mean_variance
     worth: float = sums.clusters

@@ -1,4 +1,4 @@
-"""Versions of models, tests between them, and the fine-tuning jobs that they come from.
+"""Versions of models, tests between them, and the fine-tuning jobs that they come from; one training row a response.
 
 Revision ID: 0018
 Revises: 0014
@@ -14,6 +14,47 @@ revision = "0018"
 down_revision = "0014"
 branch_labels = None
 depends_on = None
+
+# One row for each response: with the opinion of who asked, or else the latest of others.
+TRAINING_DATA = """
+CREATE OR REPLACE VIEW lexybrain_training_data WITH (security_invoker = true) AS
+SELECT requests.id AS request_id,
+       requests.user_id,
+       requests.prompt,
+       requests.context_json,
+       requests.insight_type,
+       requests.market,
+       requests.niche_terms,
+       requests.requested_at,
+       responses.id AS response_id,
+       responses.model_name,
+       responses.output_json,
+       responses.generated_at,
+       responses.latency_ms,
+       responses.success,
+       responses.tokens_in,
+       responses.tokens_out,
+       said.feedback,
+       said.notes AS feedback_notes,
+       said.created_at AS feedback_at
+FROM lexybrain_requests AS requests
+LEFT JOIN lexybrain_responses AS responses ON responses.request_id = requests.id
+LEFT JOIN {said} AS said ON said.response_id = responses.id
+ORDER BY requests.requested_at DESC
+"""
+EVERY_OPINION = "lexybrain_feedback"
+ONE_OPINION = """(
+    SELECT DISTINCT ON (response_id) response_id, rating AS feedback, notes, created_at
+    FROM (
+        SELECT coalesce((calls.attributes ->> 'lexybrain_response_id')::uuid, calls.replayed_from, calls.id)
+                   AS response_id,
+               opinions.rating, opinions.notes, opinions.created_at, opinions.id,
+               opinions.user_id IS NOT DISTINCT FROM calls.user_id AS own
+        FROM feedback AS opinions JOIN llm_requests AS calls ON calls.id = opinions.response_id
+        WHERE calls.kind = 'chat' AND (calls.insight_type IS NOT NULL OR calls.project = 'lexybrain')
+    ) AS opinions
+    ORDER BY response_id, own DESC, created_at DESC, id
+)"""
 
 TABLES = ("fine_tuning_jobs", "model_versions", "model_promotions", "ab_tests")
 
@@ -103,10 +144,12 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("context ? 'ab_tests'"),
     )
+    op.execute(TRAINING_DATA.format(said=ONE_OPINION))
     op.execute("SELECT grant_headrace_roles()")
 
 
 def downgrade() -> None:
+    op.execute(TRAINING_DATA.format(said=EVERY_OPINION))
     op.drop_index("ix_llm_requests_of_ab_tests", table_name="llm_requests")
     for table in reversed(TABLES):
         op.drop_table(table)

@@ -148,9 +148,11 @@ def test_ratings_of_one_user_that_agree_are_worth_one_rating() -> None:
     assert together.upper - together.lower > as_users.upper - as_users.lower  # type: ignore[operator]
 
 
-def test_single_ratings_have_nearly_wilson_s_interval() -> None:
-    clustered, plain = clustered_rate(sums(*[(1, 1)] * 300, *[(1, 0)] * 700)), wilson(300, 1000)
-    assert (clustered.lower, clustered.upper) == pytest.approx((plain.lower, plain.upper), abs=1e-3)
+def test_single_ratings_have_wilson_s_interval_and_those_of_many_small_clusters_nearly() -> None:
+    assert clustered_rate(sums(*[(1, 1)] * 9, (1, 0))) == wilson(9, 10)
+    mixed = clustered_rate(sums(*[(2, 1)] * 2, *[(1, 1)] * 298, *[(1, 0)] * 698))
+    plain = wilson(300, 1000)
+    assert (mixed.lower, mixed.upper) == pytest.approx((plain.lower, plain.upper), abs=1e-3)
 
 
 def test_one_user_who_is_always_content_is_one_observation() -> None:

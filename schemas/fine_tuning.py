@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +16,16 @@ ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 Method = Literal["supervised", "dpo"]
 
 
+def _in_order(schema: dict[str, Any]) -> None:
+    """A form shows the fields in the order of the class."""
+    for place, field in enumerate(schema["properties"].values()):
+        field["position"] = place
+
+
 class FineTuneRequest(BaseModel):
     """What to train, on what, how; what is left empty the provider chooses."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=_in_order)
 
     training_file: str = Field(description="Path of a file as export-training writes it (openai-sft, openai-dpo)")
     purpose: Name = Field(description="What the model is for; it becomes the newest version for it")

@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from schemas.errors import BadInput
-from tasks.ledger import as_user
+from tasks.ledger import as_user, complete_structured
 from tasks.ledger.session import Ledger
 from tasks.versions import read_satisfaction
 from tasks.versions.intervals import wilson
@@ -128,3 +129,19 @@ async def test_an_application_s_user_inserts_no_training_row(ledger: Ledger, tab
         with pytest.raises(DBAPIError, match=r"permission denied|cannot insert into view"):
             async with as_user(connection, "ada"):
                 await connection.execute(text(f"INSERT INTO {table} (id) VALUES (gen_random_uuid())"))
+
+
+class Word(BaseModel):
+    word: str
+
+
+@pytest.mark.scripted(replies=["no", '{"word": "yes"}'])
+async def test_an_answer_to_a_repeated_question_stands_under_the_prompt_that_brought_it(
+    ledger: Ledger, look: Look
+) -> None:
+    """The old log had the first prompt with the answer to the second."""
+    await complete_structured("Say yes.", Word, model="gpt-4o-mini", project="lexybrain", insight_type="radar")
+    rows = look("SELECT prompt, output_json FROM lexybrain_training_data ORDER BY requested_at")
+    assert [row.output_json for row in rows] == [{"text": "no"}, {"word": "yes"}]
+    assert rows[0].prompt == "Say yes."
+    assert rows[1].prompt.startswith("Say yes.\n\nno\n\nThat does not fit the schema")

@@ -27,7 +27,8 @@ PARAMETERS = TypeAdapter(with_config(ConfigDict(extra="forbid"))(JobCreateParams
 USUAL = ("validating_files", "queued", "running", "succeeded")
 
 Fault = int | str
-"""An HTTP status, or `cut` for an answer that is lost after the request was carried out."""
+"""An HTTP status, `cut` for an answer that is lost after the request was carried out, `page` for one that is HTML,
+`empty` for an object without fields."""
 
 
 @dataclass
@@ -134,6 +135,9 @@ class ScriptedFineTuning:
         if fault == "cut":
             assert request.transport is not None
             request.transport.abort()
+        if fault == "page":
+            return web.Response(text="<html>Welcome</html>", content_type="text/html")
+        answer = {} if fault == "empty" else answer
         return web.Response(status=status, body=orjson.dumps(answer), content_type="application/json")
 
     def _route(self, request: web.Request, operation: str, parts: list[str], body: Any) -> tuple[int, Any]:

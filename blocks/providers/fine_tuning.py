@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import ValidationError
 
 from blocks.named_models import read_named_models
-from blocks.providers.failures import failure_of, no_answer, unreachable
+from blocks.providers.failures import failure_of, no_answer, unreachable, unreadable
 from blocks.providers.http_client import Server
 from blocks.providers.openai_client import OPENAI_URL, openai_server
 from schemas.errors import BadInput, ConfigurationError, HeadraceError, JobEnded
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
+T = TypeVar("T")
 RUN_KEY = "headrace_run"
 """Of a job's metadata: the run it was created by, so that it is found again if its id could not be stored."""
 JOBS_LOOKED_AT = 100
@@ -49,7 +52,7 @@ class FineTuning:
         """
         try:
             with path.open("rb") as file, self._translated():
-                return (await self._client.files.create(file=file, purpose="fine-tune")).id
+                return self._read(await self._client.files.create(file=file, purpose="fine-tune")).id
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -80,7 +83,7 @@ class FineTuning:
         """The job that the run has created, among the latest; errors as in `upload`."""
         with self._translated():
             page = await self._client.fine_tuning.jobs.list(limit=JOBS_LOOKED_AT, metadata={RUN_KEY: run})
-        jobs = (job for job in page.data if (job.metadata or {}).get(RUN_KEY) == run)
+        jobs = (job for job in self._read(page).data if (job.metadata or {}).get(RUN_KEY) == run)
         return next(map(self._state, jobs), None)
 
     async def look(self, job: str) -> JobState:
@@ -96,7 +99,7 @@ class FineTuning:
         """The latest of what the provider says of the job, oldest first; errors as in `look`."""
         with self._translated(job):
             page = await self._client.fine_tuning.jobs.list_events(job, limit=EVENTS_AT_ONCE)
-        return [_event(event) for event in reversed(page.data)]
+        return [_event(event) for event in reversed(self._read(page).data)]
 
     async def cancel(self, job: str) -> JobState:
         """The job is cancelled, or ended before it could be; errors as in `look`."""
@@ -112,6 +115,8 @@ class FineTuning:
             yield
         except openai.APIStatusError as error:
             raise self._failure(error, job) from error
+        except AttributeError as error:  # over which the package trips where a list is no JSON
+            raise unreadable(self._server.origin, "it is no JSON") from error
         except openai.APITimeoutError as error:
             raise no_answer(self._server.origin, "time is up") from error
         except openai.APIConnectionError as error:
@@ -127,17 +132,26 @@ class FineTuning:
         body = error.response.content
         return failure_of(error.status_code, error.response.headers, body, self._server.origin)
 
+    def _read(self, answer: T) -> T:
+        """`answer`, of which the openai package makes a text where it is no JSON."""
+        if isinstance(answer, str):
+            raise unreadable(self._server.origin, "it is no JSON")
+        return answer
+
     def _state(self, job: FineTuningJob) -> JobState:
-        failed = job.error if job.error and job.error.message else None
-        return JobState(
-            id=job.id,
-            status=job.status,
-            fine_tuned_model=job.fine_tuned_model,
-            trained_tokens=job.trained_tokens,
-            reason=self._plain(failed.message) if failed else None,
-            code=failed.code if failed else None,
-            cost_usd=_cost(job),
-        )
+        failed = self._read(job).error
+        try:
+            return JobState(
+                id=job.id,
+                status=job.status,
+                fine_tuned_model=job.fine_tuned_model,
+                trained_tokens=job.trained_tokens,
+                reason=self._plain(failed.message) if failed and failed.message else None,
+                code=failed.code if failed else None,
+                cost_usd=_cost(job),
+            )
+        except ValidationError:  # the package does not look whether what must be there is
+            raise unreadable(self._server.origin, "it is no job") from None
 
     def _plain(self, reason: str) -> str:
         """One line of bounded length, without the key."""

@@ -204,12 +204,20 @@ def ab_test_report(test: str, *, project: str = "", bare: Bare = False, json: Js
 
 
 @ab_test.command(name="stop")
-def ab_test_stop(test: str, *, json: Json = False) -> int:
-    """End a test: calls go to the version in charge, and the report stays as it is."""
+def ab_test_stop(test: str, *, promote: str = "", json: Json = False) -> int:
+    """End a test: calls go to the version in charge, and the report stays as it is.
+
+    Parameters
+    ----------
+    test
+        Name of the test.
+    promote
+        The variant whose version is put in charge in the same moment.
+    """
     from flows.version_presentation import show_test
     from tasks.versions import stop_test
 
-    return show_test(asyncio.run(stop_test(test)), as_json=json)
+    return show_test(asyncio.run(stop_test(test, promote=promote or None)), as_json=json)
 
 
 def feedback_stats(

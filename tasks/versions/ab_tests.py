@@ -14,7 +14,7 @@ from schemas.identifiers import new_id
 from schemas.versions import AbTestRecord, Assignment, Variant, choose_variant, purpose_of
 from tasks.ledger.rows import insert_rows
 from tasks.ledger.session import Ledger, open_ledger
-from tasks.versions.registry import find_version, require_name
+from tasks.versions.registry import find_version, put_version_in_charge, require_name
 
 SMALLEST_EFFECT = 0.001
 _TESTS = text("""
@@ -135,20 +135,33 @@ async def list_tests() -> list[AbTestRecord]:
     return [AbTestRecord.model_validate(row) for row in rows]
 
 
-async def stop_test(name: str) -> AbTestRecord:
+async def stop_test(name: str, *, promote: str | None = None) -> AbTestRecord:
     """The test has ended: calls of its purpose go to the version in charge, and nothing more is counted.
+
+    Args:
+        promote: a variant whose version is put in charge in the same moment.
 
     Raises:
         NotFound: there is no such test.
-        BadInput: it was stopped before.
+        BadInput: it was stopped before, or the variant to promote is none, or no version of the purpose.
     """
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.begin() as connection:
-                stopped = (await connection.execute(_STOP, {"name": name})).rowcount
-                test = await connection.run_sync(_find, name)
+                return await connection.run_sync(_stop, name, promote)
+
+
+def _stop(connection: Connection, name: str, promote: str | None) -> AbTestRecord:
+    stopped = connection.execute(_STOP, {"name": name}).rowcount
+    test = _find(connection, name)
     if not stopped:
         raise BadInput(f"{name} was stopped on {test.stopped_at:%F at %H:%M} UTC")
+    if promote is not None:
+        chosen = next((variant for variant in test.variants if variant.name == promote), None)
+        if chosen is None or chosen.version is None or test.purpose is None:
+            what = "no variant" if chosen is None else "no version of a purpose"
+            raise BadInput(f"{promote} is {what} of {name}, so that it cannot be put in charge; the test goes on")
+        put_version_in_charge(connection, test.purpose, chosen.version)
     return test
 
 

@@ -129,12 +129,23 @@ async def promote_version(purpose: str, number: int) -> VersionRecord:
 
 
 def _promote(connection: Connection, purpose: str, number: int) -> VersionRecord:
+    version, was_in_charge = put_version_in_charge(connection, purpose, number)
+    if was_in_charge:
+        raise BadInput(f"version {number} of {purpose} is in charge already")
+    return version
+
+
+def put_version_in_charge(connection: Connection, purpose: str, number: int) -> tuple[VersionRecord, bool]:
+    """The version is in charge once the transaction commits; and whether it was before.
+
+    Raises:
+        NotFound: there is no such version.
+    """
     connection.execute(_LOCK_PURPOSE, {"purpose": purpose})
     version = find_version(connection, purpose, number)
-    if version.in_charge:
-        raise BadInput(f"version {number} of {purpose} is in charge already")
-    connection.execute(_PROMOTE, {"purpose": purpose, "version": version.id})
-    return version.model_copy(update={"in_charge": True})
+    if not version.in_charge:
+        connection.execute(_PROMOTE, {"purpose": purpose, "version": version.id})
+    return version.model_copy(update={"in_charge": True}), version.in_charge
 
 
 async def roll_back_version(purpose: str) -> VersionRecord:

@@ -17,9 +17,11 @@ from tasks.ledger.session import Ledger
 from tasks.versions import (
     create_test,
     list_tests,
+    list_versions,
     promote_version,
     register_version,
     report_test,
+    roll_back_version,
     stop_test,
     variant_for,
 )
@@ -88,6 +90,24 @@ async def test_who_is_nobody_is_in_no_test_and_after_its_end_nobody_is(ledger: L
     assert (chosen.running, chosen.context) == (False, {})
     with pytest.raises(BadInput, match="newer was stopped on"):
         await stop_test("newer")
+
+
+async def test_what_is_promoted_at_the_end_of_a_test_is_in_charge_at_once_or_the_test_goes_on(ledger: Ledger) -> None:
+    for model in (SMALL, LARGE):
+        await register_version("radar", model)
+    variants = [Variant(name="old", version=1), Variant(name="new", version=2), Variant(name="other", model=SMALL)]
+    await create_test("newer", variants, purpose="radar")
+    for name, what in (("newest", "no variant"), ("other", "no version of a purpose")):
+        with pytest.raises(BadInput, match=f"{name} is {what} of newer"):
+            await stop_test("newer", promote=name)
+    assert (await list_tests())[0].stopped_at is None
+    assert (await stop_test("newer", promote="new")).stopped_at is not None
+    assert (await complete("Why?", model="version:radar", user="ada")).model == LARGE
+    await create_test("again", variants, purpose="radar")
+    await stop_test("again", promote="new")
+    assert [version.in_charge for version in await list_versions("radar")] == [False, True]
+    with pytest.raises(BadInput, match="no version was in charge before"):
+        await roll_back_version("radar")
 
 
 async def test_an_application_s_own_variants_are_on_the_rows_it_hands_them_to(ledger: Ledger, look: Look) -> None:

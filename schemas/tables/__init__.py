@@ -33,9 +33,11 @@ from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationR
 from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, EmbeddingGeneration, MaterialEmbedding
 from schemas.tables.search import WebSearchCache
 from schemas.tables.terms import TermDeletion, TermDocument, TermPostings, TermSegment
+from schemas.tables.versions import AbTest, FineTuningJob, ModelPromotion, ModelVersion
 
 __all__ = [
     "SCHEMA_REVISION",
+    "AbTest",
     "AiAnswer",
     "AiConversation",
     "AiMessage",
@@ -57,12 +59,15 @@ __all__ = [
     "Enrollment",
     "Experiment",
     "Feedback",
+    "FineTuningJob",
     "LlmBody",
     "LlmRequest",
     "MaterialEmbedding",
     "MigrationChunk",
     "MigrationReject",
     "MigrationRow",
+    "ModelPromotion",
+    "ModelVersion",
     "Post",
     "QualityMetric",
     "RateWindow",

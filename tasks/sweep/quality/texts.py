@@ -50,8 +50,7 @@ class Text:
         """Those that have a word; what is no Unicode (half of a pair of surrogates) is replaced in them."""
         import sentencex
 
-        whole = _SURROGATE.sub("\ufffd", self.written)
-        found = (each for block in _blocks(whole) for each in sentencex.segment("en", block))
+        found = (each for block in _blocks(as_unicode(self.written)) for each in sentencex.segment("en", block))
         return tuple([each for each in found if _WORD.search(each)])
 
     @cached_property
@@ -74,6 +73,11 @@ class Text:
 def prompt_text(prompt: str) -> Text:
     """The prompt, looked at once for all the answers to it that are scored together."""
     return Text(prompt)
+
+
+def as_unicode(text: str) -> str:
+    """`text` in which half of a pair of surrogates, which nobody can be sent, is a replacement character."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def saturating(amount: float, scale: float) -> float:

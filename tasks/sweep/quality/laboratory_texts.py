@@ -59,7 +59,12 @@ class LaboratoryText:
     def ease(self) -> float:
         """Flesch's reading ease; words and sentences must be there."""
         words = len(self.words)
-        return EASE_WITHOUT_WORDS - 1.015 * words / len(self.sentences) - 84.6 * sum(map(syllables, self.words)) / words
+        return EASE_WITHOUT_WORDS - 1.015 * words / len(self.sentences) - 84.6 * self.syllables / words
+
+    @cached_property
+    def syllables(self) -> int:
+        """Of all words."""
+        return sum([syllables(word) for word in self.words])
 
     def count(self, phrases: re.Pattern[str]) -> int:
         """How often one of `phrases` occurs."""
@@ -70,13 +75,12 @@ class LaboratoryText:
         return sum(len(word) >= letters for word in self.words) / len(self.words)
 
 
-@lru_cache(maxsize=20_000)
 def syllables(word: str) -> int:
     """Groups of vowels, one at least."""
     return max(1, len(_VOWELS.findall(word)))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def laboratory_prompt(prompt: str) -> LaboratoryText:
     """The prompt, looked at once for all the answers to it that are scored together."""
     return LaboratoryText(prompt)

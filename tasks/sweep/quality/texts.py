@@ -26,7 +26,8 @@ CONTENT_WORD = 4
 BLOCK = 2000
 """Characters split into sentences at once: the splitter takes time by the square of the signs of a paragraph."""
 LONGEST_HYPHENATED = 40
-"""Letters; no language has longer words in use, and hyphenating takes time by the square of them."""
+"""Letters; no language has longer words in use, and hyphenating takes time by the square of them. Of longer ones every
+third letter is taken for a syllable."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Text:
     @cached_property
     def syllables(self) -> int:
         """Of all words; one at least of each."""
-        return sum(map(_syllables, self.words))
+        return sum([_syllables(word) if len(word) <= LONGEST_HYPHENATED else len(word) // 3 for word in self.words])
 
     @property
     def is_ended(self) -> bool:
@@ -69,7 +70,7 @@ class Text:
         return self.written.rstrip().endswith(_ENDS)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def prompt_text(prompt: str) -> Text:
     """The prompt, looked at once for all the answers to it that are scored together."""
     return Text(prompt)
@@ -111,8 +112,6 @@ def _rank(stop: str) -> int:
 
 @lru_cache(maxsize=20_000)
 def _syllables(word: str) -> int:
-    if len(word) > LONGEST_HYPHENATED:
-        return len(word) // 3
     patterns = _hyphenation()
     count = len(patterns.positions(word)) + 1
     patterns.hd.cache.clear()  # which would keep every word ever met

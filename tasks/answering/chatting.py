@@ -22,12 +22,12 @@ from schemas.search import says_something
 from tasks.answering.ask import Shown, find_passages, require_said
 from tasks.answering.conversations import call_context, say, take_conversation
 from tasks.answering.courses import readable_courses
-from tasks.answering.fencing import fence_for, quote
 from tasks.answering.memory import Memory, remember
 from tasks.answering.pages import Page, facts_text, find_page
 from tasks.answering.quotations import CheckedReply, check_reply
 from tasks.answering.searching import Search
 from tasks.ledger.calls import Completion, complete
+from tasks.ledger.fencing import fence_for, quote
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger

@@ -12,8 +12,8 @@ from schemas.answering import THE_MATERIALS_DO_NOT_SAY, ContextLimits
 from schemas.errors import AnswerRejected, BadInput, NotFound
 from schemas.search import CourseChoice, CourseProposal
 from tasks.answering.ask import LONGEST_QUESTION, ask
-from tasks.answering.fencing import APART
 from tasks.answering.searching import Hit
+from tasks.ledger.fencing import APART
 from tasks.ledger.session import Ledger
 from tasks.retrieval.courses import choose_courses
 from tests.scripted_provider import ScriptedProvider

@@ -4,8 +4,8 @@ Around the mean at each value of a factor, the residuals of the additive model a
 replacement, and where prompts are a sample, prompts with replacement too, each cell weighing the product of how often
 both were drawn (the pigeonhole bootstrap of Owen 2007, Annals of Applied Statistics 1, which errs on the wide side).
 Percentiles are taken further out so that few clusters give intervals as wide as Student's t would (Hesterberg 2015,
-American Statistician 69, "expanded percentile"). A value with fewer than `ENOUGH_CLUSTERS` combinations draws from those
-of all values, taking spreads for equal.
+American Statistician 69, "expanded percentile"). A value with fewer than `ENOUGH_CLUSTERS` combinations draws from
+those of all values, taking spreads for equal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WEIGHTS_AT_ONCE = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class _Residuals:
-    """What is drawn from: (rows, metrics), with the cluster and the prompt of each row; one prompt if they are fixed."""
+    """What is drawn from: (rows, metrics), with the cluster and the prompt of each row."""
 
     values: Floats
     clusters: Codes
@@ -73,7 +73,7 @@ def _residuals(observations: Observations, fit: LevelFit, name: str) -> _Residua
 
 def _as_large(fit: LevelFit) -> Floats:
     """Least squares makes residuals smaller than errors are."""
-    return fit.residuals * np.sqrt(len(fit.residuals) / max(fit.df_error, 1))
+    return np.asarray(fit.residuals * np.sqrt(len(fit.residuals) / max(fit.df_error, 1)))
 
 
 def _values_of_clusters(observations: Observations, fit: LevelFit, name: str) -> Codes:

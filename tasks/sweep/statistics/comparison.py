@@ -1,10 +1,10 @@
 """Two models on the same prompts with the same parameters: a paired test.
 
-Repeats are averaged, so that a pair is a cell that both answered. Pairs of a combination of parameters are averaged over
-prompts, and the mean difference is tested with Student's paired t. From `ENOUGH_PROMPTS` on, prompts are a sample: pairs
-are averaged over parameters and tested too, and of both tests the wider interval and the larger p count. With fewer than
-`ENOUGH_UNITS` combinations, prompts are the units, and with fewer prompts, cells. Source: Student 1908; for the choice of
-units, Donner and Klar 2000, chapter 6.
+Repeats are averaged, so that a pair is a cell that both answered. Pairs of a combination of parameters are averaged
+over prompts, and the mean difference is tested with Student's paired t. From `ENOUGH_PROMPTS` on, prompts are a
+sample: pairs are averaged over parameters and tested too, and of both tests the wider interval and the larger p
+count. With fewer than `ENOUGH_UNITS` combinations, prompts are the units, and with fewer prompts, cells. Source:
+Student 1908; for the choice of units, Donner and Klar 2000, chapter 6.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Whether what one factor does depends on another.
 
 To the additive model of all factors is added the product of the two: for two numbers that of their values, one column
-(the slope of one changes steadily with the other; Cohen, Cohen, West and Aiken 2003, chapter 7); where models or prompts
-are involved, a column for each of them but one. An F test says whether these explain anything. The size is a difference
-of differences: what going from the lowest to the highest value of one brings at the highest value of the other, less
-what it brings at the lowest.
+(the slope of one changes steadily with the other; Cohen, Cohen, West and Aiken 2003, chapter 7); where models or
+prompts are involved, a column for each of them but one. An F test says whether these explain anything. The size is a
+difference of differences: what going from the lowest to the highest value of one brings at the highest value of the
+other, less what it brings at the lowest.
 """
 
 from __future__ import annotations

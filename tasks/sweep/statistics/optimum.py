@@ -1,10 +1,10 @@
 """Which combination is the best, and how probable that is.
 
-The highest of many means is mostly a lucky one. So each combination's mean is drawn towards what an additive model with
-products of numeric factors makes expect of it, the more, the noisier it is (empirical Bayes: Efron and Morris 1975, JASA
-70), and what is left open is drawn: coefficients of the model, deviations from it, noise. The probability is the share of
-draws in which a combination comes first. Noise is known from repeats, or where prompts were taken for several, from how
-cells differ; with neither, combinations are taken to be what the model says.
+The highest of many means is mostly a lucky one. So each combination's mean is drawn towards what an additive model
+with products of numeric factors makes expect of it, the more, the noisier it is (empirical Bayes: Efron and Morris
+1975, JASA 70), and what is left open is drawn: coefficients of the model, deviations from it, noise. The probability
+is the share of draws in which a combination comes first. Noise is known from repeats, or where prompts were taken for
+several, from how cells differ; with neither, combinations are taken to be what the model says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The trend of a daily mean: the median of the slopes between all pairs of days.
 
 Estimator and interval: Theil 1950 and Sen 1968 (JASA 63); one wild day in four does not change them much. Test of no
-trend: Kendall's tau between days and means, exact with few days. Days without responses are not there, so slopes are per
-day of the calendar. Daily means are taken for independent; experiments that ran on one day only say nothing of a trend.
+trend: Kendall's tau between days and means, exact with few days. Days without responses are not there, so slopes are
+per day of the calendar. Daily means are taken for independent; experiments that ran on one day only say nothing of a
+trend.
 """
 
 from __future__ import annotations

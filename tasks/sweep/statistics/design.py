@@ -22,7 +22,7 @@ ROUNDING = 1e-12
 
 def indicators(factor: Factor) -> Floats:
     """(rows, values): 1 where a row has the value."""
-    return (factor.codes[:, None] == np.arange(len(factor.levels))).astype(np.float64)
+    return np.asarray(factor.codes[:, None] == np.arange(len(factor.levels)), dtype=np.float64)
 
 
 def parabola(factor: Factor) -> Floats:
@@ -35,7 +35,7 @@ def standardised(factor: Factor) -> Floats:
     """Of each row, its value: mean 0, standard deviation 1."""
     numbers = factor.numbers
     spread = numbers.std()
-    return (numbers - numbers.mean()) / (spread if spread > 0 else 1.0)
+    return np.asarray((numbers - numbers.mean()) / (spread if spread > 0 else 1.0))
 
 
 def directions(columns: Floats) -> Floats:
@@ -101,7 +101,7 @@ def fit_levels(units: Units, name: str) -> LevelFit:
     factor, basis = units.factor(name), others(units, name)
     marks = indicators(factor)
     rest, own = without(basis, units.scores), without(basis, marks)
-    inverse = np.linalg.pinv(own.T @ own, rcond=TOLERANCE, hermitian=True)
+    inverse: Floats = np.linalg.pinv(own.T @ own, rcond=TOLERANCE, hermitian=True).astype(np.float64)
     effects = inverse @ (own.T @ rest)
     effects -= marks.mean(axis=0) @ effects
     along = directions_above(own, marks)

@@ -64,7 +64,7 @@ def examine_effect(observations: Observations, name: str) -> EffectTest:
 
 def _fit(observations: Observations, name: str) -> LevelFit:
     """On the coarsest means that leave enough degrees of freedom."""
-    kinds = (observations.cells, observations.responses)
+    kinds: tuple[Units, ...] = (observations.cells, observations.responses)
     if name != PROMPT:
         kinds = (observations.combinations, *kinds)
     for units in kinds:
@@ -123,4 +123,4 @@ def prompt_table(cells: Units, name: str) -> Floats:
     values = len(factor.levels)
     complete = np.bincount(prompt.codes[grouped.first], minlength=len(prompt.levels)) == values
     kept = complete[prompt.codes[grouped.first]]
-    return means[kept].reshape(int(complete.sum()), values, -1)
+    return np.asarray(means[kept].reshape(int(complete.sum()), values, -1))

@@ -13,7 +13,7 @@ from tasks.sweep.statistics.correlation import Correlations, strength_of
 from tasks.sweep.statistics.effect import EffectTest, examine_effect
 from tasks.sweep.statistics.levels import LevelRanks, rank_levels, run_around_best
 from tasks.sweep.statistics.multiplicity import LEVEL, adjust_by_family
-from tasks.sweep.statistics.observations import Floats, Observations
+from tasks.sweep.statistics.observations import Codes, Floats, Observations
 from tasks.sweep.statistics.power import judge_power
 from tasks.sweep.statistics.sentences import between, level_of, listed, name_of, p_text, points, probability
 
@@ -43,7 +43,7 @@ class _Examined:
     high: Floats
     cost_usd: Floats
     latency_ms: Floats
-    counts: Floats
+    counts: Codes
     p_adjusted: Floats
     pearson_adjusted: Floats
     spearman_adjusted: Floats
@@ -206,12 +206,8 @@ def _tell_range(found: ParameterInsight, levels: Sequence[Level]) -> str:
     if len(found.recommended) == len(levels):
         return "None of the values can be told from the best by itself."
     low = min(mean.mean for mean in found.means if mean.in_range)
-    return (
-        f"Recommended: {told}, as these cannot be told from the best (means from {points(low)} on); all others are worse."
-        if not isinstance(levels[0], int | float)
-        else f"Recommended: {told}, as values in it cannot be told from the best (means from {points(low)} on) and the "
-        f"next ones are worse."
-    )
+    worse = "the next ones are worse" if isinstance(levels[0], int | float) else "all others are worse"
+    return f"Recommended: {told}: none can be told from the best (means from {points(low)} on), and {worse}."
 
 
 def _tell_nothing_shown(found: ParameterInsight, parameter: str, metric: str) -> str:

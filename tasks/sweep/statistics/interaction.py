@@ -73,7 +73,7 @@ def examine_interaction(observations: Observations, first: str, second: str) -> 
 
 
 def _units_with_room(observations: Observations, first: str, second: str) -> tuple[Units, Floats, Floats, Floats]:
-    """The coarsest means that leave degrees of freedom, with the additive model and the products it does not explain."""
+    """The coarsest means that leave degrees of freedom, with the additive model and what products add."""
     kinds: tuple[Units, ...] = (observations.cells, observations.responses)
     if PROMPT not in (first, second):
         kinds = (observations.combinations, *kinds)
@@ -98,7 +98,7 @@ def _products(first: Factor, second: Factor) -> Floats:
 
 def _contrasts(first: Factor, second: Factor) -> Floats:
     """(contrasts, products): each a difference of differences."""
-    return np.kron(_steps(first), _steps(second))
+    return np.kron(_steps(first), _steps(second)).astype(np.float64)
 
 
 def _steps(factor: Factor) -> Floats:

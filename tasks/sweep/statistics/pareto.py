@@ -39,8 +39,7 @@ class _Stairs:
         """Whether no earlier point is as good in all respects and better in one; if so it is one of the stairs."""
         under = bisect_right(self._first, first) - 1
         if under >= 0 and self._second[under] <= second:
-            same = (self._first[under], self._second[under], self._scores[under]) == (first, second, score)
-            return same
+            return (self._first[under], self._second[under], self._scores[under]) == (first, second, score)
         start = end = bisect_left(self._first, first)
         while end < len(self._first) and self._second[end] >= second:
             end += 1

@@ -214,13 +214,13 @@ class SweepAnalysis(Finding):
 
 
 class TrendPoint(Finding):
-    """A day's mean of a metric of one model."""
+    """A day's mean of a metric of one model, with the lowest and the highest score."""
 
     day: date
     responses: int
     mean: float
-    low: float
-    high: float
+    lowest: float
+    highest: float
 
 
 class BestPeriod(Finding):

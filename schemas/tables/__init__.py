@@ -16,6 +16,7 @@ from schemas.tables.forum import (
     User,
 )
 from schemas.tables.laboratory import Experiment, QualityMetric, Response
+from schemas.tables.laboratory_statistics import ParameterInsightRow, QualityAnalytics, SweepAnalysisRow
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -63,7 +64,9 @@ __all__ = [
     "MigrationChunk",
     "MigrationReject",
     "MigrationRow",
+    "ParameterInsightRow",
     "Post",
+    "QualityAnalytics",
     "QualityMetric",
     "RateWindow",
     "Response",
@@ -71,6 +74,7 @@ __all__ = [
     "RunAttempt",
     "SourceRecord",
     "Step",
+    "SweepAnalysisRow",
     "TermDeletion",
     "TermDocument",
     "TermPostings",

@@ -74,7 +74,7 @@ def read_experiment(connection: Connection, experiment: str, analysis_version: s
     texts = {row.digest: row.said for row in connection.execute(_TEXTS, {"experiment": experiment})}
     values = {"experiment": experiment, "version": version}
     values |= {f"metric_{place}": metric for place, metric in enumerate(metrics)}
-    columns = _Columns(len(metrics))
+    columns = _Columns(len(metrics), known.spec or {})
     for rows in connection.execute(_responses(len(metrics)), values).partitions():
         columns.add(rows)
     return ObservedExperiment(experiment, known.name, version, columns.observations(texts, metrics, known.seed))
@@ -109,6 +109,7 @@ class _Columns:
     """What was read so far: codes of the factors' values, and numbers."""
 
     metrics: int
+    spec: dict[str, Any]
     codes: list[np.ndarray] = field(default_factory=list)
     numbers: list[np.ndarray] = field(default_factory=list)
     places: list[dict[Level, int]] = field(default_factory=lambda: [{} for _ in FACTORS])
@@ -153,5 +154,7 @@ class _Columns:
             values = [texts[value] if isinstance(value, str) else None for value in values]
         else:
             values = [float(value) if isinstance(value, int | float) else value for value in values]
-        ordered = as_factor(name, values)  # its codes are the places of the values as they came
-        return Factor(name, ordered.levels, ordered.codes[codes])
+        said = self.spec.get(f"{name}s") or []
+        in_order = sorted(values, key=lambda value: said.index(value) if value in said else len(said))
+        levels = as_factor(name, in_order).levels
+        return Factor(name, levels, np.asarray([levels.index(value) for value in values], dtype=np.intp)[codes])

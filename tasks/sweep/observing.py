@@ -27,7 +27,7 @@ COMMON = 0.5
 """Share of the scored answers that must have a metric for it to be analysed; answers without it are left out."""
 
 _EXPERIMENT = text(
-    "SELECT name, coalesce((spec ->> 'seed')::bigint, 0) AS seed FROM experiments WHERE id = :experiment"
+    "SELECT name, coalesce((spec ->> 'seed')::bigint, 0) AS seed, spec FROM experiments WHERE id = :experiment"
 )
 _METRICS = text("""
     SELECT analysis_version, metric, count(*) AS scores
@@ -40,7 +40,7 @@ _TEXTS = text("""
     WHERE experiment_id = :experiment AND said IS NOT NULL
 """)
 _RESPONSES = """
-    SELECT status, {parameters}, responses.model, md5(system_prompt) AS system_prompt,
+    SELECT responses.status, {parameters}, responses.model, md5(system_prompt) AS system_prompt,
            md5(coalesce(responses.prompt, experiments.prompt)) AS prompt,
            cost_usd::float8 AS cost_usd, latency_ms::float8 AS latency_ms{scores}
     FROM responses JOIN experiments ON experiments.id = experiment_id

@@ -13,7 +13,7 @@ Truth = Callable[[Mapping[str, Floats]], Floats]
 
 
 def grid(levels: Mapping[str, Sequence[float | str]], *, prompts: int = 1, repeats: int = 1) -> tuple[Factor, ...]:
-    """All factors of a full grid, in the order of its factors; prompts come last, repeats vary fastest."""
+    """All factors of a full grid, rows in their order; prompts are the last factor, repeats vary fastest."""
     sizes = [len(values) for values in levels.values()]
     rows = np.array(list(product(*(range(size) for size in (*sizes, prompts, repeats)))), dtype=np.intp)
     named = [*levels.items(), (PROMPT, tuple(f"Question {number}?" for number in range(prompts)))]

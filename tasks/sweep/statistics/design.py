@@ -7,6 +7,7 @@ factors are orthogonal, so what one does changes no estimate of another and only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,13 +50,16 @@ def directions(columns: Floats) -> Floats:
 def others(units: Units, *names: str) -> Floats:
     """A basis of the mean and of all factors but those named: (rows, rank)."""
     rest = [factor for factor in units.factors if factor.name not in names]
-    effects = sum(len(factor.levels) - 1 for factor in rest)
+    columns = [effect_columns(units, factor, beside=rest) for factor in rest]
+    return directions(np.hstack([np.ones((len(units.scores), 1)), *columns]))
+
+
+def effect_columns(units: Units, factor: Factor, beside: Sequence[Factor] = ()) -> Floats:
+    """(rows, columns) of a factor in a model of all factors or of these: its values, or a parabola if too many."""
+    effects = sum(len(each.levels) - 1 for each in beside or units.factors)
     roomy = effects * ROWS_FOR_AN_EFFECT <= len(units.scores)
-    columns = [np.ones((len(units.scores), 1))]
-    for factor in rest:
-        smooth = factor.is_numeric and len(factor.levels) > ROWS_FOR_AN_EFFECT and not roomy
-        columns.append(parabola(factor) if smooth else indicators(factor))
-    return directions(np.hstack(columns))
+    smooth = factor.is_numeric and len(factor.levels) > ROWS_FOR_AN_EFFECT and not roomy
+    return parabola(factor) if smooth else indicators(factor)
 
 
 def without(basis: Floats, columns: Floats) -> Floats:

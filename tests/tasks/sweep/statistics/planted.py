@@ -16,6 +16,7 @@ def grid(levels: Mapping[str, Sequence[float | str]], *, prompts: int = 1, repea
     """All factors of a full grid, rows in their order; prompts are the last factor, repeats vary fastest."""
     sizes = [len(values) for values in levels.values()]
     rows = np.array(list(product(*(range(size) for size in (*sizes, prompts, repeats)))), dtype=np.intp)
+    rows = rows.reshape(-1, len(sizes) + 2)
     named = [*levels.items(), (PROMPT, tuple(f"Question {number}?" for number in range(prompts)))]
     return tuple(Factor(name, tuple(values), rows[:, place]) for place, (name, values) in enumerate(named))
 

@@ -25,7 +25,7 @@ def observe(
     factors: tuple[Factor, ...], scores: Floats, *, metrics: tuple[str, ...] = (), **more: object
 ) -> Observations:
     """Observations of these scores: (responses,) or (responses, metrics)."""
-    table = scores.reshape(len(scores), -1)
+    table = scores[:, None] if scores.ndim == 1 else scores
     unknown = np.full(len(table), np.nan)
     values = {"cost_usd": unknown, "latency_ms": unknown, **more}
     names = metrics or tuple(f"metric {place}" for place in range(table.shape[1]))

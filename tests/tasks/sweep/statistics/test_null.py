@@ -30,7 +30,7 @@ def test_a_parameter_that_does_nothing_is_seldom_called_significant(prompts: int
             assert called[:, names.index(name)].mean() <= BOUND, (kind, name)
             assert (by_simulation[:, names.index(name)] <= LEVEL).mean() <= BOUND, (kind, name)
         if kind == "effect" and luck == "none":
-            assert called[:, names.index("temperature")].mean() > 0.9  # what is there is found
+            assert called[:, names.index("temperature")].mean() > 0.8  # what is there is found
 
 
 def p_values(tests: list[EffectTest], kind: str) -> Floats:

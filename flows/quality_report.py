@@ -146,7 +146,7 @@ def _show_front(front: ParetoFront) -> None:
         for point in front.points[:SHOWN_POINTS]
     ]
     columns = ("combination", name_of(front.metric), "cost", "latency")
-    console().print(table(f"No other is better at that {against}, or as good at a lower one", columns, rows))
+    console().print(table(f"Pareto front of {name_of(front.metric)} and {against}", columns, rows))
 
 
 def _about(interval: Interval | None) -> str:
@@ -192,7 +192,7 @@ def _trend_row(trend: QualityTrend) -> tuple[object, ...]:
         sum(point.responses for point in trend.points),
         points(trend.points[-1].mean),
         "" if trend.slope_per_day is None else points(trend.slope_per_day, 2),
-        _about(trend.interval),
+        "" if trend.interval is None else between(trend.interval, 2),
         "" if trend.p_adjusted is None else f"{trend.p_adjusted:.4f}",
         f"{trend.best_period.since} to {trend.best_period.until}",
     )

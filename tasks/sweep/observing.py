@@ -18,7 +18,7 @@ from schemas.sweep import PARAMETERS
 from schemas.sweep_statistics import Level
 from tasks.sweep.quality.metrics import METRICS
 from tasks.sweep.quality.scoring import OVERALL, VERSION
-from tasks.sweep.statistics.observations import MODEL, PROMPT, SYSTEM_PROMPT, Factor, Observations, as_factor
+from tasks.sweep.statistics.observations import MODEL, PROMPT, SYSTEM_PROMPT, Factor, Observations, as_factor, coarsened
 
 AT_ONCE = 5_000
 FACTORS = (*PARAMETERS, MODEL, SYSTEM_PROMPT, PROMPT)
@@ -157,4 +157,6 @@ class _Columns:
         said = self.spec.get(f"{name}s") or []
         in_order = sorted(values, key=lambda value: said.index(value) if value in said else len(said))
         levels = as_factor(name, in_order).levels
-        return Factor(name, levels, np.asarray([levels.index(value) for value in values], dtype=np.intp)[codes])
+        place_of = {value: place for place, value in enumerate(levels)}
+        places = np.asarray([place_of[value] for value in values], dtype=np.intp)
+        return coarsened(Factor(name, levels, places[codes]))

@@ -146,8 +146,10 @@ def tell(trend: QualityTrend) -> str:
         days = f"{len(trend.points)} day{'s' if len(trend.points) > 1 else ''}"
         return f"{of}: {days} with responses say nothing of a trend, {FEWEST_DAYS} could; {best_was}."
     if trend.direction == "none shown":
-        return f"{of}: no trend can be shown ({between(trend.interval)} a day, {p_text(trend.p_adjusted)}); {best_was}."
+        return (
+            f"{of}: no trend can be shown ({between(trend.interval, 2)} a day, {p_text(trend.p_adjusted)}); {best_was}."
+        )
     return (
         f"{of} is {trend.direction} by {points(abs(trend.slope_per_day), 2)} a day "
-        f"({between(trend.interval)}, {p_text(trend.p_adjusted)}); {best_was}."
+        f"({between(trend.interval, 2)}, {p_text(trend.p_adjusted)}); {best_was}."
     )

@@ -111,7 +111,7 @@ def test_trends_rise_where_scores_do_and_models_are_compared_in_pairs(
     done = headrace("quality-trends", "--metric", "overall")
     assert done.code == 0, done.err
     assert "360 responses of 6 experiments" in done.out
-    assert "• overall of new is rising by 2.0" in done.out
+    assert "• overall of new is rising by 2." in done.out
     assert "• new is better than old in overall by " in done.out
     found = headrace("quality-trends", "--metric", "overall", "--model", "new", "--json").json
     (trend,) = found["quality"]["trends"]

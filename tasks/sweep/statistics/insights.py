@@ -100,11 +100,11 @@ def _insight(observations: Observations, examined: _Examined, metric: int) -> Pa
     best, worst = int(np.argmax(effects)), int(np.argmin(effects))
     p_adjusted = number(examined.p_adjusted[metric])
     significant = p_adjusted is not None and p_adjusted <= LEVEL
-    reach = examined.ranks.reach[:, :, metric]
+    reach = examined.ranks.reach[:, metric]
     varies = effects[best] - effects[worst] > 1e-12
     recommended = np.ones(len(effects), dtype=bool)
     if significant:
-        recommended = run_around_best(effects, reach[best], ordered=factor.is_numeric)
+        recommended = run_around_best(effects, reach, ordered=factor.is_numeric)
     difference = float(effects[best] - effects[worst]) if varies else 0.0
     power = None
     if fit.df_error > 0:
@@ -128,7 +128,7 @@ def _insight(observations: Observations, examined: _Examined, metric: int) -> Pa
         spearman=_correlation(test.spearman, examined.spearman_adjusted, metric, fit.units.kind, fisher=False),
         means=_means(examined, metric, recommended),
         difference=round(difference, 12),
-        difference_interval=interval_of(difference - reach[best, worst], difference + reach[best, worst]),
+        difference_interval=interval_of(difference - reach[worst], difference + reach[worst]),
         best_value=factor.levels[best] if varies else None,
         best_probability=number(examined.ranks.best_probability[best, metric]) if varies else None,
         recommended=tuple(level for level, kept in zip(factor.levels, recommended, strict=True) if kept),

@@ -26,7 +26,8 @@ class LevelRanks:
 
     Attributes:
         best_probability: (values, metrics).
-        reach: (values, values, metrics), half the interval of each difference; NaN without degrees of freedom.
+        reach: (values, metrics), half the interval of the difference of each to the best; NaN without degrees of
+            freedom.
     """
 
     best_probability: Floats
@@ -37,7 +38,7 @@ def rank_levels(fit: LevelFit, random: np.random.Generator) -> LevelRanks:
     """The values of a fitted factor compared."""
     values, metrics = fit.effects.shape
     if fit.df_error < 1:
-        return LevelRanks(np.full((values, metrics), np.nan), np.full((values, values, metrics), np.nan))
+        return LevelRanks(*np.full((2, values, metrics), np.nan))
     draws = max(200, min(DRAWS, MOST_PAIRS_DRAWN // values**2))
     errors = _standard_errors(fit, draws, random)
     deviations = np.sqrt(fit.variance)
@@ -48,7 +49,7 @@ def rank_levels(fit: LevelFit, random: np.random.Generator) -> LevelRanks:
         ratios = np.abs(errors[:, :, None] - errors[:, None, :]) / spread
     greatest = np.where(of_pairs > 0, ratios, 0.0).reshape(draws, -1).max(axis=1)
     quantile = float(np.quantile(greatest, SURE))
-    return LevelRanks(best, quantile * spread[:, :, None] * deviations)
+    return LevelRanks(best, quantile * spread[np.argmax(fit.effects, axis=0)].T * deviations)
 
 
 def _standard_errors(fit: LevelFit, draws: int, random: np.random.Generator) -> Floats:

@@ -22,6 +22,8 @@ Codes = NDArray[np.intp]
 PROMPT = "prompt"
 SYSTEM_PROMPT = "system_prompt"
 MODEL = "model"
+MOST_LEVELS = 100
+COARSE_LEVELS = 20
 ENOUGH_PROMPTS = 5
 """From here on prompts count as a sample of those to come; fewer are taken for all that matter."""
 
@@ -178,6 +180,19 @@ class Observations:
     def prompts(self) -> int:
         """How many were asked."""
         return len(self.factor(PROMPT).levels)
+
+
+def coarsened(factor: Factor) -> Factor:
+    """The factor with at most `MOST_LEVELS` values: neighbours together, called by their mean.
+
+    So fine a range is drawn from, not gone through: single values have too few answers each to be told apart.
+    """
+    if len(factor.levels) <= MOST_LEVELS or not factor.is_numeric:
+        return factor
+    classes = np.array_split(np.asarray(factor.levels, dtype=np.float64), COARSE_LEVELS)
+    class_of = np.repeat(np.arange(COARSE_LEVELS), [len(values) for values in classes])
+    means = tuple(float(f"{values.mean():.6g}") for values in classes)
+    return Factor(factor.name, means, class_of[factor.codes])
 
 
 def as_factor(name: str, values: Sequence[Level]) -> Factor:

@@ -18,9 +18,9 @@ def points(score: float, digits: int = 1) -> str:
     return shown.lstrip("-") if float(shown) == 0 else shown
 
 
-def between(interval: Interval) -> str:
+def between(interval: Interval, digits: int = 1) -> str:
     """An interval of scores."""
-    return f"{points(interval.low)} to {points(interval.high)}"
+    return f"{points(interval.low, digits)} to {points(interval.high, digits)}"
 
 
 def name_of(parameter: str) -> str:

@@ -17,7 +17,7 @@ from tasks.sweep.statistics.design import fit_levels
 from tasks.sweep.statistics.effect import p_of_f
 from tasks.sweep.statistics.levels import run_around_best
 from tasks.sweep.statistics.multiplicity import adjust_benjamini_hochberg, adjust_by_family, adjust_holm
-from tasks.sweep.statistics.observations import as_factor
+from tasks.sweep.statistics.observations import as_factor, coarsened
 from tasks.sweep.statistics.pareto import pareto_front
 from tasks.sweep.statistics.power import judge_power
 from tasks.sweep.statistics.trend import best_period, fit_trend
@@ -176,3 +176,12 @@ def test_pairs_are_tested_on_combinations_prompts_or_cells() -> None:
 def test_the_provider_s_own_value_comes_before_numbers() -> None:
     factor = as_factor("temperature", [0.7, None, 0.1, 0.7])
     assert (factor.levels, factor.codes.tolist(), factor.is_numeric) == ((None, 0.1, 0.7), [2, 0, 1, 2], False)
+
+
+def test_a_range_that_is_too_fine_is_taken_in_classes() -> None:
+    fine = as_factor("max_tokens", [float(value) for value in range(1, 401)])
+    coarse = coarsened(fine)
+    assert (len(coarse.levels), coarse.levels[0], coarse.levels[-1]) == (20, 10.5, 390.5)
+    assert np.bincount(coarse.codes).tolist() == [20] * 20
+    few = as_factor("max_tokens", [1.0, 2.0])
+    assert coarsened(few) is few

@@ -23,8 +23,8 @@ from tasks.sweep.statistics.correlation import Correlations, correlate, p_of_t
 from tasks.sweep.statistics.design import LevelFit, fit_levels, others, without
 from tasks.sweep.statistics.observations import ENOUGH_PROMPTS, PROMPT, Floats, Observations, Units, group_rows
 
-ENOUGH_DF = 3
-"""Fewer degrees of freedom for the error find next to nothing."""
+ENOUGH_DF = 2
+"""With fewer degrees of freedom for the error, next to nothing is found."""
 
 
 @dataclass(frozen=True, eq=False)

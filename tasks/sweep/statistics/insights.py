@@ -196,6 +196,8 @@ def tell(found: ParameterInsight) -> str:
         f"{points(best.mean)}{about}, {points(found.difference)} above the worst value; it is the best with a "
         f"probability of {probability(found.best_probability or 0.0)}."
     )
+    if found.unit == "responses":
+        says += " This is from single responses, as there are too few combinations to compare."
     return f"{says} {_tell_range(found, levels)}"
 
 

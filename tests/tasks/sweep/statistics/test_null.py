@@ -89,3 +89,13 @@ def test_equal_models_are_seldom_told_apart(prompts: int, combinations: int) -> 
         assert p_value is not None
         found += p_value <= LEVEL
     assert found / SIMULATIONS <= BOUND
+
+
+def test_in_a_small_grid_repeats_of_a_lucky_cell_are_no_evidence() -> None:
+    factors = grid({"temperature": (0.1, 0.5, 0.9), "top_p": (0.8, 1.0)}, repeats=4)
+    random = np.random.default_rng(13)
+    cell = factors[0].codes * 2 + factors[1].codes
+    scores = random.normal(0, 0.1, (6, SIMULATIONS))[cell] + random.normal(0, 0.1, (24, SIMULATIONS))
+    test = examine_effect(observe(factors, scores), "top_p")
+    assert test.fit.units.kind == "combinations"
+    assert (test.p_value <= LEVEL).mean() <= BOUND

@@ -165,6 +165,7 @@ def test_repeats_are_what_is_compared_where_there_is_nothing_else() -> None:
     scores = 0.5 + 0.4 * numbers(factors)["temperature"] + random.normal(0, 0.02, 15)
     insight = conclude(observe(factors, np.clip(scores, 0, 1), metrics=("overall",))).insight("temperature", "overall")
     assert (insight.unit, insight.units, insight.significant) == ("responses", 15, True)
+    assert "This is from single responses" in insight.sentence
     assert insight.means[0].interval is not None
 
 

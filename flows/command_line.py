@@ -28,6 +28,7 @@ from flows.fine_tuning_commands import cancel_fine_tuning, fine_tune, go_on_with
 from flows.insight_commands import feedback, generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
+from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
 from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
@@ -87,6 +88,7 @@ app.command(embeddings)
 app.command(
     "flows.material_commands:materials", name="materials", help="Course materials: what search and answers work on."
 )
+add_quality_commands(app)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

@@ -16,6 +16,7 @@ from schemas.tables.forum import (
     User,
 )
 from schemas.tables.laboratory import Experiment, QualityMetric, Response
+from schemas.tables.laboratory_statistics import ParameterInsightRow, QualityAnalytics, SweepAnalysisRow
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -68,7 +69,9 @@ __all__ = [
     "MigrationRow",
     "ModelPromotion",
     "ModelVersion",
+    "ParameterInsightRow",
     "Post",
+    "QualityAnalytics",
     "QualityMetric",
     "RateWindow",
     "Response",
@@ -76,6 +79,7 @@ __all__ = [
     "RunAttempt",
     "SourceRecord",
     "Step",
+    "SweepAnalysisRow",
     "TermDeletion",
     "TermDocument",
     "TermPostings",

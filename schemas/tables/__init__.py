@@ -16,6 +16,7 @@ from schemas.tables.forum import (
     User,
 )
 from schemas.tables.laboratory import Experiment, QualityMetric, Response
+from schemas.tables.laboratory_statistics import ParameterInsightRow, QualityAnalytics, SweepAnalysisRow
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -33,9 +34,11 @@ from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationR
 from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, EmbeddingGeneration, MaterialEmbedding
 from schemas.tables.search import WebSearchCache
 from schemas.tables.terms import TermDeletion, TermDocument, TermPostings, TermSegment
+from schemas.tables.versions import AbTest, FineTuningJob, ModelPromotion, ModelVersion
 
 __all__ = [
     "SCHEMA_REVISION",
+    "AbTest",
     "AiAnswer",
     "AiConversation",
     "AiMessage",
@@ -57,13 +60,18 @@ __all__ = [
     "Enrollment",
     "Experiment",
     "Feedback",
+    "FineTuningJob",
     "LlmBody",
     "LlmRequest",
     "MaterialEmbedding",
     "MigrationChunk",
     "MigrationReject",
     "MigrationRow",
+    "ModelPromotion",
+    "ModelVersion",
+    "ParameterInsightRow",
     "Post",
+    "QualityAnalytics",
     "QualityMetric",
     "RateWindow",
     "Response",
@@ -71,6 +79,7 @@ __all__ = [
     "RunAttempt",
     "SourceRecord",
     "Step",
+    "SweepAnalysisRow",
     "TermDeletion",
     "TermDocument",
     "TermPostings",

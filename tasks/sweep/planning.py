@@ -159,7 +159,7 @@ def _seconds(
         return None
     usage = probed.reply.usage
     longer = lengths.expected / usage.output_tokens if usage and usage.output_tokens else 1.0
-    own = [model.limits.parallel, settings.model_parallel_calls] if not model.local else [1]
+    own = [model.limits.parallel_calls, settings.model_parallel_calls] if not model.local else [1]
     at_once = min([settings.parallel_calls, *(limit for limit in own if limit)])
     seconds = calls * probed.latency_ms / 1000 * longer / at_once
     minute = model.limits.requests_per_minute or (0 if model.local else settings.model_requests_per_minute)

@@ -85,7 +85,9 @@ def _trouble(experiment: Row[Any]) -> str | None:
 
 def _parameters(response: Row[Any]) -> dict[str, Any]:
     """What the response was asked with."""
-    set_ones: dict[str, Any] = {name: getattr(response, name) for name in PARAMETERS if getattr(response, name) is not None}
+    set_ones: dict[str, Any] = {
+        name: getattr(response, name) for name in PARAMETERS if getattr(response, name) is not None
+    }
     return {"model": response.model, **set_ones, "repetition": response.repetition}
 
 

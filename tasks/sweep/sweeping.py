@@ -34,7 +34,7 @@ from tasks.ledger.steps import step
 from tasks.sweep.cells import Cell
 from tasks.sweep.grid import Grid
 from tasks.sweep.progress import Progress
-from tasks.sweep.quality.scoring import OVERALL, VERSION, Scores, score
+from tasks.sweep.quality.scoring import OVERALL, VERSION, Scores, score_response
 from tasks.sweep.storing import Answered, ResponseStore
 from tasks.sweep.strategies import LEARNING, Asking, Scored, asking, most_calls
 
@@ -200,8 +200,8 @@ class Sweep:
     async def _score(self, cell: Cell, outcome: CallOutcome) -> Scores:
         prompt, answer, weights = cell.combination.prompt, outcome.reply.text, self.grid.spec.weights
         if len(answer) > LONG_ANSWER:
-            return await asyncio.to_thread(score, prompt, answer, weights)
-        return score(prompt, answer, weights)
+            return await asyncio.to_thread(score_response, prompt, answer, weights=weights)
+        return score_response(prompt, answer, weights=weights)
 
     async def _stored(self, cells: Sequence[Cell], counted: set[Cell]) -> set[Cell]:
         """Those of `cells` that have an answer."""

@@ -104,7 +104,7 @@ class RaceStrategy(BaseModel):
     """Every setting, until it is clearly worse than the best: then no more is spent on it.
 
     Attributes:
-        confidence: with at least this probability no setting is dropped that is as good as the best.
+        confidence: with at least this probability the best setting is not dropped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -46,7 +46,6 @@ async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", prob
     """
     grid = Grid(spec)
     calls = most_calls(grid)
-    answered = await _count_answered(ledger, grid, project)
     plans, probes = [], []
     for place, model in enumerate(str(name) for name in spec.models):
         share = calls // len(spec.models)
@@ -54,6 +53,7 @@ async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", prob
         probed = await _probe(ledger, grid, place, project) if probe else None
         probes += [probed] if probed else []
         plans.append(await _plan_model(ledger, grid, model, share, described, probed))
+    answered = await _count_answered(ledger, grid, project)
     left = Decimal(calls - (answered or 0)) / calls
     return SweepPlan(
         name=spec.name,

@@ -1,10 +1,11 @@
 """The race: settings are asked block by block, and those that are clearly worse than the best drop out.
 
 A block is one prompt asked once more of every setting that is still in. After each block, the settings' scores are
-compared with those of the leader in the same blocks by a paired one-sided t test; the probability of dropping any
-setting that is as good as the leader, ever, is kept below 1 - confidence by Bonferroni's inequality over settings and
-looks. A race of models as Maron and Moore (Hoeffding Races, NIPS 1994) proposed it, with the paired t test and blocks
-of Birattari et al. (A Racing Algorithm for Configuring Metaheuristics, GECCO 2002).
+compared with those of the leader in the same blocks by a paired one-sided t test; the probability of dropping the best
+setting, ever, is kept below 1 - confidence by Bonferroni's inequality over its rivals and the looks. (Of settings that
+are equally good, others may go: that costs nothing.) A race of models as Maron and Moore proposed it (Hoeffding Races,
+NIPS 1994), with the paired t test and blocks of Birattari et al. (A Racing Algorithm for Configuring Metaheuristics,
+GECCO 2002).
 """
 
 from __future__ import annotations

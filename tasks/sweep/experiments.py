@@ -1,4 +1,4 @@
-"""The row of an experiment: made when a sweep begins, ended with it, found by id or name."""
+"""The row of an experiment: made when a sweep begins, ended with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from schemas.canonical import postgres_json, postgres_text
-from schemas.errors import BadInput, HeadraceError, NotFound
+from schemas.errors import HeadraceError
 from schemas.sweep import ParameterName, SweepSpec, ValueRange
 from schemas.sweep_results import ExperimentStatus
 from tasks.ledger.rows import insert_rows
@@ -82,24 +82,3 @@ def _bounds(spec: SweepSpec) -> dict[str, float | None]:
 def _only_max_tokens(spec: SweepSpec) -> int | None:
     values = spec.parameter_ranges.get("max_tokens")
     return int(values[0]) if values is not None and len(values) == 1 else None
-
-
-_FIND = text("""
-    SELECT id FROM experiments WHERE id = :said OR name = :said OR (length(:said) >= 8 AND starts_with(id, :said))
-    ORDER BY id = :said DESC, created_at DESC LIMIT 2
-""")
-
-
-def find_experiment(connection: Connection, said: str) -> str:
-    """Id of the experiment with this id, name, or beginning of an id (eight characters at least).
-
-    Raises:
-        NotFound: there is none.
-        BadInput: there are several of that name.
-    """
-    found = connection.execute(_FIND, {"said": postgres_text(said)}).scalars().all()
-    if not found:
-        raise NotFound(f"there is no experiment {said!r}; `headrace experiments list` shows those there are")
-    if len(found) > 1 and found[0] != said:
-        raise BadInput(f"several experiments are called {said!r}: give the id, as `headrace experiments list` shows it")
-    return str(found[0])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, text
 
 from schemas.sweep import PARAMETERS
 from schemas.sweep_results import SweepStatus
-from tasks.sweep.experiments import find_experiment
+from tasks.sweep.finding import find_experiment
 from tasks.sweep.progress import RECENT
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 

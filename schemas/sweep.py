@@ -16,7 +16,7 @@ PARAMETERS: tuple[ParameterName, ...] = ("temperature", "top_p", "max_tokens", "
 """In the order of the grid: the last varies fastest."""
 LIMITS: dict[ParameterName, tuple[Decimal, Decimal]] = {
     "temperature": (Decimal(0), Decimal(2)),
-    "top_p": (Decimal("0.000001"), Decimal(1)),
+    "top_p": (Decimal(0), Decimal(1)),
     "max_tokens": (Decimal(1), Decimal(131_072)),
     "frequency_penalty": (Decimal(-2), Decimal(2)),
     "presence_penalty": (Decimal(-2), Decimal(2)),
@@ -171,6 +171,8 @@ class SweepSpec(BaseModel):
             ends = (values.min, values.max) if isinstance(values, ValueRange) else (min(values), max(values))
             if ends[0] < least or ends[1] > most:
                 raise ValueError(f"parameter_ranges.{name}: {ends[0]} to {ends[1]} is not within {least} to {most}")
+            if name == "top_p" and not ends[0]:
+                raise ValueError("parameter_ranges.top_p: 0 leaves no word to choose: it must be above 0")
         if doubled := self._twice():
             raise ValueError(f"{doubled} names the same thing twice")
         return self

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 from schemas.errors import NotFound
 from schemas.sweep import PARAMETERS
 from schemas.sweep_statistics import Level
+from tasks.sweep.finding import find_experiment
 from tasks.sweep.quality.metrics import METRICS
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 from tasks.sweep.statistics.observations import MODEL, PROMPT, SYSTEM_PROMPT, Factor, Observations, as_factor, coarsened
@@ -43,8 +44,8 @@ _TEXTS = text("""
 _RESPONSES = """
     SELECT responses.status, {parameters}, responses.model, md5(system_prompt) AS system_prompt,
            md5(coalesce(responses.prompt, experiments.prompt)) AS prompt,
-           (CASE WHEN replayed THEN (SELECT saved_usd FROM llm_requests WHERE id = request_id) ELSE cost_usd END)::float8
-               AS cost_usd, latency_ms::float8 AS latency_ms{scores}
+           (CASE WHEN replayed THEN (SELECT saved_usd FROM llm_requests WHERE id = request_id)
+                 ELSE cost_usd END)::float8 AS cost_usd, latency_ms::float8 AS latency_ms{scores}
     FROM responses JOIN experiments ON experiments.id = experiment_id
     LEFT JOIN quality_metrics ON response_id = responses.id AND analysis_version = :version
     WHERE experiment_id = :experiment

@@ -25,6 +25,7 @@ from schemas.errors import HeadraceError
 from schemas.sweep_results import ExperimentStatus, SweepReport
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
+from tasks.sweep.analysis import analyze_experiment
 from tasks.sweep.experiments import begin_experiment, end_experiment
 from tasks.sweep.grid import Grid
 from tasks.sweep.outcome import read_report
@@ -69,7 +70,7 @@ async def sweep_parameters(spec: dict[str, Any], project: str = "", fresh: bool 
         )
         async with open_run(request) as run:
             note_run(run)
-            report = await _sweep(ledger, run, grid)
+            report = await _concluded(await _sweep(ledger, run, grid))
             run.result = report.model_dump(mode="json")
     await publish_page(as_markdown(report), report.run_id, "sweep", report.name)
     return report
@@ -92,6 +93,14 @@ async def _sweep(ledger: Ledger, run: Run, grid: Grid) -> SweepReport:
     return await _in_transaction(
         ledger, lambda connection: read_report(connection, run.id, grid, asked=asked.cells, seconds=seconds)
     )
+
+
+async def _concluded(report: SweepReport) -> SweepReport:
+    """The report with what the statistics say, where there is anything to say."""
+    if report.mean_score is None:
+        return report
+    analysis = await analyze_experiment(report.experiment_id)
+    return report.model_copy(update={"conclusions": tuple(analysis.sentences)})
 
 
 async def _note_end(ledger: Ledger, run: Run, error: BaseException | None) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from flows.presentation import console, money, table, write_json
 from schemas.sweep_results import Best, SweepPlan, SweepReport, SweepStatus
 
@@ -18,7 +20,9 @@ TOP = 5
 def show_plan(plan: SweepPlan, to: Console) -> None:
     """What the sweep comes to, before it is asked."""
     most = "at most " if plan.strategy in {"tpe", "race"} else ""
-    to.print(f"{plan.name}: {most}{plan.combinations:,} combinations, {plan.calls:,} calls ({plan.strategy})")
+    to.print(
+        f"{plan.name}: {most}{plan.combinations:,} combinations, {plan.calls:,} calls ({plan.strategy})", markup=False
+    )
     if plan.answered:
         to.print(f"the ledger has {plan.answered:,} of these answers already: nothing is paid for them")
     rows = [
@@ -51,10 +55,12 @@ def show_sweep(report: SweepReport, *, as_json: bool) -> int:
         return 0
     to = console()
     for sentence in sentences(report):
-        to.print(sentence)
+        to.print(sentence, markup=False)
     if report.best:
-        to.print(table("", _COLUMNS, [_best_row(each) for each in report.best[:TOP]]))
-    to.print(f"`headrace sweep-analysis {report.experiment_id}` says what that shows, and how surely")
+        to.print(table("", _COLUMNS, [[escape(cell) for cell in _best_row(each)] for each in report.best[:TOP]]))
+    for conclusion in report.conclusions:
+        to.print(f"• {conclusion}", markup=False)
+    to.print(f"`headrace sweep-analysis {report.experiment_id}` shows the numbers behind that")
     return 0
 
 
@@ -88,6 +94,8 @@ def as_markdown(report: SweepReport) -> str:
     if report.best:
         lines += [_markdown_row(_COLUMNS), _markdown_row(["---"] * len(_COLUMNS))]
         lines += [_markdown_row(_best_row(each)) for each in report.best]
+    if report.conclusions:
+        lines += ["", "## What that shows", "", *[f"- {each}" for each in report.conclusions]]
     return "\n".join(lines) + "\n"
 
 
@@ -101,7 +109,7 @@ def show_status(status: SweepStatus, *, as_json: bool) -> int:
         write_json(status)
         return 0
     to = console()
-    to.print(f"{status.name}: {status.status}, {status.progress:.1f} %")
+    to.print(f"{status.name}: {status.status}, {status.progress:.1f} %", markup=False)
     to.print(f"{status.completed_calls:,} of {status.total_calls:,} answers, {status.failed_calls:,} failed, "
              f"{money(status.cost_usd)}")  # fmt: skip
     if status.best_score is not None and status.mean_score is not None:
@@ -109,5 +117,5 @@ def show_status(status: SweepStatus, *, as_json: bool) -> int:
     if status.estimated_completion is not None:
         to.print(f"done at about {status.estimated_completion:%Y-%m-%d %H:%M:%S} UTC")
     if status.error_message:
-        to.print(status.error_message)
+        to.print(status.error_message, markup=False)
     return 0

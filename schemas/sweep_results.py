@@ -121,6 +121,7 @@ class SweepReport(_Told):
         saved: calls of the grid that it could do without.
         stored: answers on record now; `failed` have a reason instead.
         best: settings with the best mean, at most ten; that one is best says nothing of how sure that is.
+        conclusions: what the statistics say of `overall`, in sentences; all of them are in `sweep_analyses`.
     """
 
     run_id: UUID
@@ -139,6 +140,7 @@ class SweepReport(_Told):
     failures: dict[str, int]
     cost_usd: Decimal | None
     seconds: float
+    conclusions: tuple[str, ...] = ()
 
 
 class ExperimentRecord(_Told):

@@ -227,7 +227,7 @@ _RUN = """
     WHERE runs.id = :run
 """
 _LOOK_AT_RUN, _LOCK_RUN = text(_RUN), text(f"{_RUN} FOR UPDATE OF runs")
-_HOLD = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
+HOLD_RUN = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
 
 
 async def hold_run(connection: AsyncConnection, attempt: Attempt) -> None:
@@ -241,7 +241,7 @@ async def hold_run(connection: AsyncConnection, attempt: Attempt) -> None:
 
 def hold_run_here(connection: Connection, attempt: Attempt) -> None:
     """As `hold_run`, for a connection without an event loop."""
-    if connection.execute(_HOLD, {"run": attempt.run_id, "attempt": attempt.id}).first() is None:
+    if connection.execute(HOLD_RUN, {"run": attempt.run_id, "attempt": attempt.id}).first() is None:
         raise LeaseLost("another attempt has taken this run over; its record is the one that counts")
 
 

@@ -19,7 +19,7 @@ from tasks.ledger.gateway import CallOutcome, answer_call, call_key
 from tasks.ledger.scoping import scope_of
 from tasks.ledger.session import Ledger
 from tasks.sweep.cells import Cell
-from tasks.sweep.grid import Grid
+from tasks.sweep.grid import Combination, Grid
 from tasks.sweep.strategies import LEARNING, asking, most_calls
 
 MOST_LOOKED_UP = 20_000
@@ -140,9 +140,8 @@ def _longest(grid: Grid, model: str, max_tokens: int) -> Iterator[ChatCall]:
     """A call for each pair of prompts, or as many as are counted."""
     spec = grid.spec
     pairs = ((prompt, system) for prompt in spec.prompts for system in spec.system_prompts)
-    first = grid[0]
     for prompt, system in islice(pairs, MOST_COUNTED):
-        asked = first.__class__(0, prompt, system, model, ())
+        asked = Combination(0, prompt, system, model, ())
         yield ChatCall(model=model, messages=Cell(asked, 0).messages, parameters=ChatParameters(max_tokens=max_tokens))
 
 

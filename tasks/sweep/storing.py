@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blocks.database import database_errors
@@ -19,7 +18,7 @@ from schemas.errors import HeadraceError, LeaseLost
 from schemas.sweep import PARAMETERS
 from tasks.ledger.gateway import CallOutcome
 from tasks.ledger.rows import add_rows
-from tasks.ledger.runs import Run
+from tasks.ledger.runs import HOLD_RUN, Run
 from tasks.sweep.cells import Cell
 from tasks.sweep.quality.scoring import Scores
 
@@ -35,7 +34,6 @@ _UNLESS_ANSWERED = """
         error_class = excluded.error_class, error_message = excluded.error_message
     WHERE responses.status = 'failed'
 """
-_HOLD = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,13 @@ class ResponseStore:
                 await self._commit(own, batch)
 
     async def _commit(self, connection: AsyncConnection, batch: Sequence[Answered]) -> None:
-        """One round trip; nothing is written where the run is another attempt's by now."""
+        """Two round trips; nothing is written where the run is another attempt's by now."""
         rows = [response_row(self._experiment_id, answered) for answered in batch]
         scores = [row for answered in batch for row in score_rows(self._experiment_id, answered)]
 
         def commit(sync: Any) -> bool:
             script = Script(sync)
-            held = script.add(_HOLD, {"run": self._run.id, "attempt": self._run.attempt.id})
+            held = script.add(HOLD_RUN, {"run": self._run.id, "attempt": self._run.attempt.id})
             if not held.rows:
                 script.rollback()
                 return False

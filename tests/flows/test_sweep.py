@@ -13,18 +13,8 @@ import pytest
 
 from tests.flows.conftest import Look, Run, Start
 from tests.scripted_provider import Reply, ScriptedProvider
+from tests.tasks.sweep.test_grid import OLD_REQUEST
 
-OLD_REQUEST = {
-    "name": "Lengths",
-    "prompt": "Explain how a lock lifts a boat.",
-    "model": "gpt-4o-mini",
-    "parameter_ranges": {
-        "temperature": {"min": 0.1, "max": 1.0, "step": 0.1},
-        "top_p": {"min": 0.8, "max": 1.0, "step": 0.05},
-        "max_tokens": [100, 200, 400],
-    },
-    "response_count": 3,
-}
 USAGE = {"prompt_tokens": 20, "completion_tokens": 12}
 
 

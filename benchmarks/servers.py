@@ -100,14 +100,15 @@ def _prefect_server(home: Path, database_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def running_provider(home: Path, latency_ms: float) -> Iterator[Provider]:
-    """Inside, a scripted provider answers on loopback.
+def running_provider(home: Path, latency_ms: float, *, respond: str | None = None) -> Iterator[Provider]:
+    """Inside, a scripted provider answers on loopback, with what the function `respond` (`module:name`) says.
 
     It stands for a machine elsewhere: where who is measured or Postgres wants the processor, they have it (`nice`).
     """
     log = home / f"provider-{latency_ms:g}.jsonl"
     command = ["nice", "-n", "19", sys.executable, "-m", "tests.scripted_provider", "--port", "0"]
     command += ["--latency-ms", f"{latency_ms:g}", "--log", str(log)]
+    command += ["--respond", respond] if respond else []
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None

@@ -24,6 +24,7 @@ from tasks.sweep.statistics.multiplicity import LEVEL, adjust_by_family
 from tasks.sweep.statistics.observations import ENOUGH_PROMPTS, PROMPT, Floats, Observations
 from tasks.sweep.statistics.optimum import BestCombinations, rank_combinations
 from tasks.sweep.statistics.pareto import pareto_front
+from tasks.sweep.statistics.sample import sample_observations
 from tasks.sweep.statistics.sentences import between, name_of, p_text, points, probability, settings_of
 
 CANDIDATES = 10
@@ -33,9 +34,13 @@ HEADLINE = "overall"
 AGAINST = (("cost_usd",), ("latency_ms",), ("cost_usd", "latency_ms"))
 
 
-def analyse(observations: Observations, *, experiment_id: str, name: str, analysis_version: str) -> SweepAnalysis:
-    """All that can be concluded from `observations`; where nothing can, that is said."""
-    empty = not len(observations)
+def analyse(whole: Observations, *, experiment_id: str, name: str, analysis_version: str) -> SweepAnalysis:
+    """All that can be concluded from the observations; where nothing can, that is said.
+
+    Of more than fit (`sample`) only a part is looked at.
+    """
+    empty = not len(whole)
+    observations = whole if empty else sample_observations(whole, seeded(whole, 4))
     insights = () if empty else find_insights(observations)
     interactions = () if empty else find_interactions(observations)
     optima = () if empty else find_optima(observations)
@@ -44,7 +49,8 @@ def analyse(observations: Observations, *, experiment_id: str, name: str, analys
         name=name,
         analysis_version=analysis_version,
         seed=observations.seed,
-        responses=len(observations),
+        responses=len(whole),
+        looked_at=len(observations),
         failed=observations.failed,
         unscored=observations.unscored,
         cells=0 if empty else len(observations.cells.scores),
@@ -57,7 +63,17 @@ def analyse(observations: Observations, *, experiment_id: str, name: str, analys
         interactions=interactions,
         optima=optima,
         pareto=() if empty else find_fronts(observations),
-        sentences=tuple(_sentences(observations, insights, interactions, optima)),
+        sentences=(
+            *_sentences(observations, insights, interactions, optima),
+            *([] if observations is whole else [_tell_sample(whole, observations)]),
+        ),
+    )
+
+
+def _tell_sample(whole: Observations, part: Observations) -> str:
+    return (
+        f"These statistics look at {len(part):,} of {len(whole):,} answers: {part.prompts:,} of {whole.prompts:,} "
+        f"prompts, and combinations drawn at random."
     )
 
 

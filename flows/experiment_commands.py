@@ -36,7 +36,7 @@ def list_experiments(
     order: Order = "created",
     limit: AtLeastOne = 20,
     after: str = "",
-    csv: str = "",
+    csv: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     json: Json = False,
 ) -> int:
     """List experiments, the latest first; archived ones only when asked for.

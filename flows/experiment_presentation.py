@@ -20,7 +20,6 @@ from schemas.sweep_results import ExperimentRecord
 from tasks.sweep.statistics.sentences import name_of, points, settings_of
 
 CALLED = {
-    "experiments": ("experiment", "experiments"),
     "responses": ("response", "responses"),
     "quality_metrics": ("score", "scores"),
     "parameter_insights": ("insight", "insights"),
@@ -183,7 +182,7 @@ def show_change(record: ExperimentRecord, what: str, *, as_json: bool) -> int:
 def say_what_goes(planned: Deletion) -> None:
     """What is going to be deleted, and what stays, on standard error."""
     out = Console(stderr=True, highlight=False)
-    out.print(f"{planned.name} ({planned.experiment_id}): {_gone(planned)} go.", markup=False, soft_wrap=True)
+    out.print(f"{planned.name} ({planned.experiment_id}) goes, with {_gone(planned)}.", markup=False, soft_wrap=True)
     for line in _stays(planned):
         out.print(line, markup=False, soft_wrap=True)
 
@@ -194,20 +193,21 @@ def show_deletion(deleted: Deletion, *, as_json: bool) -> int:
         write_json(_Deleted(run_id=deleted.run_id, deleted=deleted))
         return 0
     out = console()
-    out.print(f"{deleted.name} is deleted: {_gone(deleted)}.", markup=False, soft_wrap=True)
+    out.print(f"{deleted.name} is deleted, with {_gone(deleted)}.", markup=False, soft_wrap=True)
     for line in _stays(deleted):
         out.print(line, markup=False, soft_wrap=True)
     return 0
 
 
 def _gone(deletion: Deletion) -> str:
-    told = [f"{count:,} {_called(name, count)}" for name, count in reversed(deletion.rows.items())]
-    return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
+    order = sorted(deletion.rows, key=lambda name: list(CALLED).index(name) if name in CALLED else len(CALLED))
+    told = [_called(name, deletion.rows[name]) for name in order if name != "experiments"]
+    return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else "".join(told) or "nothing else"
 
 
-def _called(name: str, count: int) -> str:
-    one, more = CALLED.get(name, (f"row of {name}", f"rows of {name}"))
-    return one if count == 1 else more
+def _called(table: str, count: int) -> str:
+    one, more = CALLED.get(table, (f"row of {table}", f"rows of {table}"))
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def _stays(deletion: Deletion) -> Iterator[str]:

@@ -6,13 +6,21 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from tests.flows.conftest import Look, Run
+from flows.running import run_flow
+from flows.sweep import sweep_parameters
+from schemas.errors import NotFound
+from schemas.settings import Settings
+from tasks.sweep.experiments import ExperimentDeleted
+from tasks.sweep.housekeeping_deletion import delete_experiment, plan_deletion
+from tests.flows.conftest import Look, Run, Start
 from tests.flows.test_sweep import Writer
+from tests.flows.test_sweep import _until as until
 from tests.scripted_provider import ScriptedProvider
 from tests.tasks.sweep.experiments import Planted, store_experiment
 
@@ -110,7 +118,8 @@ def test_pages_follow_one_another_in_every_order(
 def test_a_listing_can_be_csv_that_no_spreadsheet_runs(headrace: Run, database: Engine, tmp_path: Path) -> None:
     store_experiment(database, Planted(**SMALL))
     headrace("experiments", "rename", "planted", "=HYPERLINK(1)")
-    (row,) = csv.DictReader(headrace("experiments", "list", "--csv", "-").out.splitlines())
+    done = headrace("experiments", "list", "--csv", "-")
+    (row,) = csv.DictReader(done.out.splitlines())
     assert (row["name"], row["responses"], row["is_favourite"]) == ("'=HYPERLINK(1)", "4", "false")
     headrace("experiments", "list", "--csv", tmp_path / "list.csv")
     assert (tmp_path / "list.csv").read_text().splitlines()[1].startswith("planted,'=HYPERLINK(1),")
@@ -138,7 +147,7 @@ def test_tags_marks_and_names_are_kept(headrace: Run, database: Engine, look: Lo
     assert headrace("sweep-analysis", "Locks at dawn", "--stored", "--json").json["name"] == "Locks at dawn"
     for bad in (("tag", "planted"), ("tag", "planted", " "), ("tag", "planted", "x" * 101), ("tag", "planted", "a\0"),
                 ("rename", "planted", " "), ("rename", "planted", "x" * 256), ("rename", "nothing", "x")):  # fmt: skip
-        assert headrace("experiments", *bad).code in (1, 2), bad
+        assert headrace("experiments", *bad).code == 2, bad
     assert look("SELECT name, tags FROM experiments") == [{"name": "Locks at dawn", "tags": []}]
 
 
@@ -174,7 +183,7 @@ def test_other_commands_take_names_too(headrace: Run, database: Engine) -> None:
         assert headrace("sweep-analysis", experiment, "--json").json["experiment_id"] == "planted"
         assert headrace("compare-models", experiment, "--json").json["models"][0]["model"] == "new"
     refused = headrace("compare-models", "nothing")
-    assert (refused.code, refused.reason) == (1, "headrace: there is no experiment nothing")
+    assert (refused.code, refused.reason) == (2, "headrace: there is no experiment nothing")
 
 
 def test_an_experiment_is_shown_on_a_page(headrace: Run, database: Engine) -> None:
@@ -214,8 +223,7 @@ def test_what_hangs_on_an_experiment_goes_with_it_and_what_was_paid_stays(
     before = look("SELECT count(*) AS calls, sum(cost_usd) AS usd FROM llm_requests")
     asked = headrace("experiments", "delete", "locks")
     assert (asked.code, asked.reason) == (2, "headrace: nobody can be asked here whether to go on: give --yes")
-    assert "1 experiment, 6 responses, 42 scores" in " ".join(asked.err.split())
-    assert "1 analysis" in asked.err
+    assert "goes, with 6 responses, 42 scores, 7 insights, 1 analysis and 7 sums by day." in asked.err
     assert "stay in the ledger" in asked.err
     assert look("SELECT count(*) AS n FROM responses") == [{"n": 8}]
 
@@ -239,24 +247,35 @@ def test_what_hangs_on_an_experiment_goes_with_it_and_what_was_paid_stays(
     assert (again["stored"], again["replayed"], provider.paid) == (6, 6, paid)
 
 
-def test_an_experiment_that_is_being_asked_is_not_deleted(headrace: Run, database: Engine, look: Look) -> None:
-    store_experiment(database, Planted(**SMALL))
-    run, attempt, worker = (f"00000000-0000-7000-8000-00000000000{n}" for n in (1, 2, 3))
-    look(
-        "INSERT INTO workers (id, host, pid, lease_until) VALUES (:id, 'elsewhere', 7, now() + interval '1 hour')",
-        id=worker,
-    )
-    look(
-        "INSERT INTO runs (id, flow, project, subject, attempt_id) VALUES (:id, 'sweep-parameters', 'p', 's', :attempt)",
-        id=run, attempt=attempt,
-    )  # fmt: skip
-    look("INSERT INTO run_attempts (id, run_id, worker_id) VALUES (:a, :r, :w)", a=attempt, r=run, w=worker)
-    look("UPDATE experiments SET status = 'running', run_id = :run", run=run)
+def test_an_experiment_that_is_being_asked_is_not_deleted_until_its_process_is_gone(
+    headrace: Run, start: Start, look: Look, spec: Callable[..., Path], writer: Writer
+) -> None:
+    gate = Event()
+    writer.fails = lambda request: not gate.wait(60)
+    sweeping = start("sweep", spec(), "--yes", "--bare")
+    until(lambda: look("SELECT id FROM experiments"))
     for yes in ((), ("--yes",)):
-        refused = headrace("experiments", "delete", "planted", *yes)
-        assert (refused.code, "is being asked by process 7 of elsewhere" in refused.reason) == (2, True)
-    look("UPDATE workers SET lease_until = now() - interval '1 second'")
-    assert headrace("experiments", "list", "--status", "failed", "--json").json["experiments"][0]["id"] == "planted"
-    assert headrace("experiments", "delete", "planted", "--yes").code == 0
-    (after,) = look("SELECT status, attempt_id, result FROM runs")
-    assert (after["status"], after["attempt_id"], list(after["result"])) == ("crashed", None, ["experiment_deleted_at"])
+        refused = headrace("experiments", "delete", "locks", *yes)
+        assert (refused.code, f"is being asked by process {sweeping.pid} of" in refused.reason) == (2, True)
+    sweeping.kill()
+    gate.set()
+    done = headrace("experiments", "delete", "locks", "--yes")
+    assert (done.code, done.out.splitlines()[0]) == (0, "locks is deleted, with nothing else.")
+    (run,) = look("SELECT id, status, attempt_id, result FROM runs")
+    assert (run["status"], run["attempt_id"], list(run["result"])) == ("crashed", None, ["experiment_deleted_at"])
+    assert headrace("resume", run["id"], "--bare", "--json").json["error"]["code"] == "experiment_deleted"
+    assert look("SELECT count(*) AS n FROM experiments") == [{"n": 0}]
+
+
+async def test_a_flow_that_goes_on_with_a_deleted_experiment_makes_no_new_one(
+    settings: Settings, look: Look, spec: Callable[..., Path]
+) -> None:
+    said = json.loads(spec().read_text()) | {"name": "locks"}
+    report = await run_flow(sweep_parameters, {"spec": said}, bare=True)
+    planned = await plan_deletion(report.experiment_id[:18])
+    assert await delete_experiment("locks") == planned
+    with pytest.raises(ExperimentDeleted, match="there is nothing to go on with"):
+        await run_flow(sweep_parameters, {"spec": said}, resume=report.run_id, bare=True)
+    assert look("SELECT count(*) AS n FROM experiments") == [{"n": 0}]
+    with pytest.raises(NotFound):
+        await delete_experiment("locks")

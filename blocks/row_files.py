@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RUN_AS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of texts that spreadsheets take for formulas, white space and full-width forms among them."""
+LINE_END = "\r\n"
+"""As RFC 4180 has it; and only what is in it is quoted, so that a lone \\r of a text would end a line."""
 LONGEST_CELL = 32_767
 MOST_ROWS = 1_048_575
 """Of a worksheet, its head left out."""
@@ -136,7 +138,7 @@ def csv_cell(value: Any) -> Any:
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Row]) -> None:
     """`file` has a line of names and one for each row."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator=LINE_END)
     writer.writerow(columns)
     writer.writerows([csv_cell(value) for value in row] for row in rows)
 
@@ -148,7 +150,7 @@ class _CsvFile(RowFile):
         write_csv(self._file, [column.name for column in columns], [])
 
     def _write(self, rows: Sequence[Row]) -> None:
-        csv.writer(self._file, lineterminator="\n").writerows([csv_cell(value) for value in row] for row in rows)
+        csv.writer(self._file, lineterminator=LINE_END).writerows([csv_cell(value) for value in row] for row in rows)
 
     def finish(self) -> None:
         self._file.close()

@@ -14,7 +14,7 @@ from blocks.database import database_errors
 from schemas.errors import BadInput
 from schemas.experiments import ExperimentComparison, MetricDifference, Side
 from schemas.sweep import PARAMETERS
-from schemas.sweep_statistics import Level
+from schemas.sweep_statistics import Interval, Level
 from tasks.ledger.session import open_ledger
 from tasks.sweep.finding import find_experiment
 from tasks.sweep.quality.metrics import METRICS
@@ -269,16 +269,17 @@ def _told(metric: str, found: _Found, p_adjusted: float | None, names: tuple[str
 
 
 def tell(found: MetricDifference, names: tuple[str, str]) -> str:
-    """The difference as a sentence."""
-    metric = name_of(found.metric)
-    pairs = f"{found.cells} pairs, {found.better} better, {found.worse} worse" if found.paired else "nothing to pair"
+    """The difference as a sentence, of the better experiment where it can be told."""
+    metric, turned = name_of(found.metric), found.significant and found.difference < 0
+    better, worse = (found.worse, found.better) if turned else (found.better, found.worse)
+    pairs = f"{found.cells:,} pairs, {better:,} better, {worse:,} worse" if found.paired else "nothing to pair"
     if found.interval is None or found.p_adjusted is None:
         return f"{metric}: {points(found.first)} and {points(found.second)}; one answer a side says no more ({pairs})."
-    about = f"({between(found.interval)}, {p_text(found.p_adjusted)}; {found.units} {found.unit}, {pairs})"
+    ends = Interval(low=-found.interval.high, high=-found.interval.low) if turned else found.interval
+    about = f"({between(ends)}, {p_text(found.p_adjusted)}; {found.units:,} {found.unit}, {pairs})"
     if not found.significant:
         return f"{metric}: no difference can be shown: {points(found.difference)} {about}."
-    better = names[found.difference > 0]
-    return f"{metric}: {better} is better by {points(abs(found.difference))} {about}."
+    return f"{metric}: {names[not turned]} is better by {points(abs(found.difference))} {about}."
 
 
 def _side(read: _Experiment, cells: _Cells) -> Side:

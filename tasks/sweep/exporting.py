@@ -167,9 +167,9 @@ def _columns(metrics: Sequence[str]) -> list[Column]:
 
 async def _write(connection: AsyncConnection, wanted: _Wanted, file: RowFile) -> int:
     """All rows are in the file; returns of how many experiments they are."""
-    streaming = await connection.execution_options(yield_per=AT_ONCE)
+    streaming = await connection.execution_options(stream_results=True, max_row_buffer=AT_ONCE)
     experiments, last = 0, None
-    async for rows in (await streaming.stream(wanted.query, wanted.values)).partitions():
+    async for rows in (await streaming.stream(wanted.query, wanted.values)).partitions(AT_ONCE):
         for row in rows:
             experiments, last = experiments + (row[0] != last), row[0]
         await asyncio.to_thread(file.add, rows)

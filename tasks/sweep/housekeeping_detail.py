@@ -48,7 +48,7 @@ _BEST = text(f"""
 _ENDS = text(f"""
     (SELECT responses.id, {_SETTINGS}, repetition, score {_SCORED} ORDER BY score DESC, responses.id LIMIT 1)
     UNION ALL
-    (SELECT responses.id, {_SETTINGS}, repetition, score {_SCORED} ORDER BY score, responses.id LIMIT 1)
+    (SELECT responses.id, {_SETTINGS}, repetition, score {_SCORED} ORDER BY score, responses.id DESC LIMIT 1)
 """)
 _FAILURES = text("""
     SELECT error_class, count(*) AS count FROM responses WHERE experiment_id = :id AND status = 'failed'

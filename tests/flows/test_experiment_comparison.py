@@ -27,6 +27,10 @@ def test_cells_asked_alike_are_paired(headrace: Run, database: Engine) -> None:
     assert overall["p_adjusted"] >= overall["p_value"]
     back = headrace("experiments", "compare", "after", "before", "--json").json["metrics"][0]
     assert back["difference"] == pytest.approx(-overall["difference"])
+    assert (back["better"], back["worse"], back["significant"]) == (0, 18, True)
+    told_of_both = {each["sentence"].split(" (")[0] for each in (overall, back)}
+    assert len(told_of_both) == 1, "whichever is named first, it is the same that is better"
+    assert "18 pairs, 18 better, 0 worse" in back["sentence"]
     told = headrace("experiments", "compare", "Experiment before", "Experiment after").out
     assert told.startswith("Experiment before and Experiment after: 18 cells asked alike\n")
     assert "• overall: Experiment after is better by " in told

@@ -206,6 +206,8 @@ def test_rows_of_more_than_one_read_are_all_written(
     headrace("experiments", "export", out)
     found = [row["response_id"] for row in read(out)]
     assert found == [f"planted/{number:05}" for number in range(1200)]
+    if format_ == "parquet":  # what was read at a time is a group of rows
+        assert parquet.ParquetFile(out).num_row_groups == 3
 
 
 def test_a_text_too_long_for_a_cell_is_shortened_and_told(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -49,6 +49,7 @@ class RowFile(ABC):
     """A file of rows that is being written.
 
     Attributes:
+        path: where it is written: its name, and `.partial`.
         rows: written so far.
         shortened: texts that were too long for a cell.
     """
@@ -60,8 +61,13 @@ class RowFile(ABC):
         self.shortened = 0
 
     def add(self, rows: Sequence[Row]) -> None:
-        """`rows`, each with a value or None for each column, are in the file."""
-        self._write(rows)
+        """`rows`, each with a value or None for each column, are in the file.
+
+        Raises:
+            BadInput: they cannot be written: the disk is full, or a worksheet is.
+        """
+        with _errors_of(self.path.with_suffix("")):
+            self._write(rows)
         self.rows += len(rows)
 
     @abstractmethod
@@ -90,12 +96,13 @@ def open_row_file(path: Path, columns: Sequence[Column]) -> Iterator[RowFile]:
             raise BadInput(f"{path} is a folder: give a file in it")
         file = kind(partial, columns)
     try:
+        yield file
         with _errors_of(path):
-            yield file
             file.finish()
             partial.replace(path)
     except BaseException:
-        file.abandon()
+        with suppress(OSError):  # a disk that is full is so at the end too
+            file.abandon()
         partial.unlink(missing_ok=True)
         raise
 

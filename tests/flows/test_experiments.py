@@ -268,6 +268,17 @@ def test_an_experiment_that_is_being_asked_is_not_deleted_until_its_process_is_g
     assert look("SELECT count(*) AS n FROM experiments") == [{"n": 0}]
 
 
+def test_whoever_does_not_agree_keeps_the_experiment(
+    headrace: Run, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_experiment(database, Planted(**SMALL))
+    monkeypatch.setattr("flows.asking.agreed", lambda question: False)
+    done = headrace("experiments", "delete", "planted")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("Experiment planted (planted) goes, with 4 responses and 8 scores.")
+    assert names(headrace("experiments", "list", "--json")) == ["planted"]
+
+
 async def test_a_flow_that_goes_on_with_a_deleted_experiment_makes_no_new_one(
     settings: Settings, look: Look, spec: Callable[..., Path]
 ) -> None:

@@ -17,6 +17,11 @@ def add_quality_commands(app: App) -> None:
     """`app` has the commands of this module."""
     for command in (sweep_analysis, quality_trends, compare_models):
         app.command(command)
+    app.command(
+        "flows.experiment_commands:experiments",
+        name="experiments",
+        help="Experiments: list, show, tag, archive, rename, delete, compare, export.",
+    )
 
 
 def sweep_analysis(
@@ -105,7 +110,7 @@ def compare_models(
     Parameters
     ----------
     experiments
-        Ids of experiments; all when not given.
+        Ids or names of experiments; all when not given.
     model
         Only these models; give it twice or more.
     metric

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -50,6 +49,7 @@ def sweep(
     project
         Whose budget pays; HEADRACE_PROJECT when not given.
     """
+    from flows.asking import agreed
     from flows.sweep_presentation import show_plan
     from tasks.sweep.reading_specs import read_spec
 
@@ -64,25 +64,10 @@ def sweep(
             write_json(plan)
             return 0
         show_plan(plan, console() if estimate else Console(stderr=True, highlight=False))
-        if estimate or not _agreed():
+        if estimate or not agreed():
             return 0
     parameters = {"spec": wanted.model_dump(mode="json"), "project": project, "fresh": fresh}
     return go_on_with_sweep(parameters, None, bare=bare, as_json=json)
-
-
-def _agreed() -> bool:
-    """Whoever sits there says yes.
-
-    Raises:
-        BadInput: nobody sits there.
-    """
-    from schemas.errors import BadInput
-
-    if not sys.stdin.isatty():
-        raise BadInput("nobody can be asked here whether to go on: give --yes")
-    sys.stderr.write("Go on? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 async def _plan(spec: Any, project: str, *, probe: bool, bare: bool) -> Any:
@@ -100,8 +85,19 @@ def go_on_with_sweep(parameters: dict[str, Any], run: UUID | None, *, bare: bool
     from flows.sweep import sweep_parameters
     from flows.sweep_presentation import show_sweep
 
+    if run is not None:
+        asyncio.run(_refuse_deleted(run, bare=bare))
     report = asyncio.run(run_flow(sweep_parameters, parameters, resume=run, bare=bare))
     return show_sweep(report, as_json=as_json)
+
+
+async def _refuse_deleted(run: UUID, *, bare: bool) -> None:
+    from flows.running import settings_for
+    from tasks.ledger.session import open_ledger
+    from tasks.sweep.housekeeping_deletion import refuse_deleted
+
+    async with open_ledger(settings_for(bare)):
+        await refuse_deleted(run)
 
 
 def sweep_status(experiment: str, *, json: Json = False) -> int:

@@ -10,6 +10,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 MOST_COMBINATIONS = 1_000_000
 MOST_CALLS = 10_000_000
+MOST_DIGITS = 15
+"""Of how many values a range has; decimal arithmetic counts no further than 28."""
 
 ParameterName = Literal["temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty"]
 PARAMETERS: tuple[ParameterName, ...] = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty")
@@ -50,6 +52,8 @@ class ValueRange(BaseModel):
             raise ValueError(f"step is {self.step}: it must be above 0")
         if self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}: the range is empty")
+        if self.max > self.min and (self.max - self.min).adjusted() - self.step.adjusted() > MOST_DIGITS:
+            raise ValueError(f"step {self.step} is too small for a range from {self.min} to {self.max}")
         return self
 
     def __len__(self) -> int:
@@ -173,6 +177,9 @@ class SweepSpec(BaseModel):
                 raise ValueError(f"parameter_ranges.{name}: {ends[0]} to {ends[1]} is not within {least} to {most}")
             if name == "top_p" and not ends[0]:
                 raise ValueError("parameter_ranges.top_p: 0 leaves no word to choose: it must be above 0")
+            said = (values.min, values.step) if isinstance(values, ValueRange) else values
+            if name == "max_tokens" and (broken := [each for each in said if each != each.to_integral_value()]):
+                raise ValueError(f"parameter_ranges.max_tokens: {broken[0]} is no whole number")
         if doubled := self._twice():
             raise ValueError(f"{doubled} names the same thing twice")
         return self

@@ -144,7 +144,13 @@ class SweepReport(_Told):
 
 
 class ExperimentRecord(_Told):
-    """An experiment as it is listed."""
+    """An experiment as it is listed.
+
+    Attributes:
+        strategy: None of experiments of the older laboratory.
+        responses: on record, `failed` ones among them.
+        best_score, mean_score: `overall`, 0 to 1.
+    """
 
     id: str
     name: str
@@ -154,6 +160,7 @@ class ExperimentRecord(_Told):
     models: tuple[str, ...]
     responses: int
     failed: int
+    best_score: float | None
     mean_score: float | None
     cost_usd: Decimal | None
     tags: tuple[str, ...]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from schemas.canonical import postgres_json, postgres_text
-from schemas.errors import HeadraceError
+from schemas.errors import BadInput, HeadraceError
 from schemas.sweep import ParameterName, SweepSpec, ValueRange
 from schemas.sweep_results import ExperimentStatus
 from tasks.ledger.rows import insert_rows
@@ -26,9 +27,31 @@ _END = text("""
 """)
 
 
+class ExperimentDeleted(BadInput):
+    """The run's experiment was deleted: sweep the same spec again, which finds the answers in the ledger."""
+
+    code = "experiment_deleted"
+    resumable = False
+
+    def __init__(self, run: UUID, when: str) -> None:
+        said = f"the experiment of run {run} was deleted on {when[:10]}: there is nothing to go on with"
+        super().__init__(f"{said}; `headrace sweep` begins a new one and finds the answers in the ledger")
+
+
+def deleted_at(result: Mapping[str, Any] | None) -> str | None:
+    """When the experiment of a run with this result was deleted, as ISO 8601; None: it was not."""
+    return (result or {}).get("experiment_deleted_at")
+
+
 def begin_experiment(connection: Connection, run: Run, grid: Grid) -> str:
-    """The experiment of `run` is on record as running; returns its id, which is the run's."""
+    """The experiment of `run` is on record as running; returns its id, which is the run's.
+
+    Raises:
+        ExperimentDeleted: it was there and was deleted.
+    """
     hold_run_here(connection, run.attempt)
+    if (when := deleted_at(run.result)) is not None:
+        raise ExperimentDeleted(run.id, when)
     experiment_id = str(run.id)
     insert_rows(connection, "experiments", [_row(experiment_id, run, grid)], suffix="ON CONFLICT (id) DO NOTHING")
     connection.execute(_END, {"id": experiment_id, "status": "running", "error": None})

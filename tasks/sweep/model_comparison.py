@@ -17,6 +17,7 @@ from schemas.errors import BadInput
 from schemas.sweep import PARAMETERS
 from schemas.sweep_statistics import ModelComparison, ModelMean, PairedDifference
 from tasks.ledger.session import open_ledger
+from tasks.sweep.finding import find_experiments
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 from tasks.sweep.statistics.comparison import Paired, compare_pairs
 from tasks.sweep.statistics.insights import interval_of, number
@@ -58,7 +59,11 @@ _VERSIONS = text("""
 
 @dataclass(frozen=True)
 class ComparisonQuestion:
-    """What is compared; empty: all experiments, all models, the scores of today or else the version most used."""
+    """What is compared; empty: all experiments, all models, the scores of today or else the version most used.
+
+    Attributes:
+        experiments: ids, names or beginnings of ids.
+    """
 
     experiments: Sequence[str] = field(default=())
     models: Sequence[str] = field(default=())
@@ -82,7 +87,8 @@ async def compare_models_paired(question: ComparisonQuestion) -> ModelComparison
     """Models by their mean scores, and each pair of them tested on what both answered.
 
     Raises:
-        BadInput: no response has such a score.
+        BadInput: no response has such a score, or several experiments have one name.
+        NotFound: there is no such experiment.
     """
     async with open_ledger() as ledger:
         with database_errors():
@@ -116,7 +122,7 @@ async def compare_models_paired(question: ComparisonQuestion) -> ModelComparison
 
 def _read(connection: Connection, question: ComparisonQuestion) -> tuple[str, list[ComparedCell], list[Any]]:
     values: dict[str, Any] = {
-        "experiments": list(question.experiments),
+        "experiments": find_experiments(connection, question.experiments),
         "models": list(question.models),
         "metric": question.metric,
         "since": question.since,

@@ -75,7 +75,7 @@ def _partial(left: Floats, right: Floats, varies: np.ndarray, df: int) -> Correl
     return Correlations(coefficient, p_of_t(coefficient, error, df), len(right), df)
 
 
-def p_of_t(estimate: Floats, error: Floats, df: int) -> Floats:
+def p_of_t(estimate: Floats, error: Floats, df: float) -> Floats:
     """Two-sided p of Student's t; 1 for an estimate of 0, whatever its error."""
     from scipy.special import stdtr
 

@@ -1,0 +1,362 @@
+"""A report laid out for readers: sections of sentences, tables, plots and answers, that HTML and PDF render alike.
+
+What is for people is rounded and of 100; an appendix has every number as it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from schemas.sweep_reports import AnswerPair, ReportContents, ReportedResponse, Value
+from schemas.sweep_statistics import Candidate, Interval, Level, LevelMean, Optimum, ParameterInsight
+from tasks.sweep.reports.plots import draw_front, draw_heat_map, draw_marginal, is_wide, scale_of
+from tasks.sweep.reports.tables import Table, all_tables, asked_prompts, exact
+from tasks.sweep.statistics.observations import MOST_LEVELS
+from tasks.sweep.statistics.sentences import between, level_of, name_of, p_text, points, probability, settings_of
+
+LISTED = 2000
+"""Rows of an appendix table; of more, the other formats have all."""
+METRICS_ABREAST = 7
+"""Columns of scores that fit beside each other on a page."""
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """A list of them, or paragraphs."""
+
+    said: tuple[str, ...]
+    kind: Literal["sentences"] = "sentences"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts; `numeric` columns are set right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    note: str = ""
+    kind: Literal["grid"] = "grid"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as SVG, with what it shows in words."""
+
+    svg: bytes
+    caption: str
+    wide: bool = False
+    kind: Literal["plot"] = "plot"
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Plots that stand beside each other where there is room."""
+
+    shown: tuple[Plot, ...]
+    kind: Literal["plots"] = "plots"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with its score and where it comes from."""
+
+    label: str
+    about: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The best and the worst answer to a prompt."""
+
+    prompt: str
+    best: Answer
+    worst: Answer | None
+    kind: Literal["pair"] = "pair"
+
+
+Part = Sentences | Grid | Plots | SideBySide
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parts under a heading."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class ReportDocument:
+    """A report as it is read, from the top: what it is about, what it says, every number."""
+
+    title: str
+    subtitle: str
+    as_of: datetime
+    facts: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+    appendix: tuple[Grid, ...]
+    answers: tuple[Answer, ...]
+    left_out: int
+
+
+def lay_out(contents: ReportContents) -> ReportDocument:
+    """`contents` as a document; what cannot be said is said."""
+    sections = (_conclusions(contents), _parameters(contents), _maps(contents), _best(contents), _fronts(contents),
+                _interactions(contents), _pairs(contents), _failures(contents), _asked(contents))  # fmt: skip
+    listed = contents.responses[:LISTED]
+    return ReportDocument(
+        title=contents.name,
+        subtitle=contents.description or "",
+        as_of=contents.as_of,
+        facts=_facts(contents),
+        sections=tuple(section for section in sections if section.parts),
+        appendix=tuple(grid for table in all_tables(contents) for grid in _exact_grids(table, contents)),
+        answers=tuple(_answer(f"Response {response.number}", response, contents.metric) for response in listed),
+        left_out=len(contents.responses) - len(listed),
+    )
+
+
+def _facts(contents: ReportContents) -> tuple[tuple[str, str], ...]:
+    calls, costs = contents.calls, contents.costs
+    overall = [r.scores[contents.metric] for r in contents.responses if contents.metric in r.scores]
+    facts = [
+        ("Status", contents.status),
+        ("Answers", f"{calls.answered:,}" + (f" of {calls.planned:,} calls" if calls.planned else "")),
+        ("Failed", f"{calls.failed:,}"),
+        ("Combinations", f"{contents.analysis.combinations:,}"),
+        ("Paid", _dollars(costs.paid_usd) if calls.answered else "$0"),
+    ]
+    if overall and contents.metric:
+        facts.insert(3, (f"Mean {name_of(contents.metric)}", points(sum(overall) / len(overall))))
+    if costs.saved_usd:
+        facts.append(("Saved by replays", _dollars(costs.saved_usd)))
+    return tuple(facts)
+
+
+def _dollars(usd: Decimal | float | None) -> str:
+    if usd is None:
+        return "unknown"
+    amount = usd if isinstance(usd, Decimal) else Decimal(repr(usd))
+    return f"${amount:.3g}" if 0 < amount < Decimal("0.01") and amount >= Decimal("0.000001") else f"${amount:,.4f}"
+
+
+def _conclusions(contents: ReportContents) -> Section:
+    said = list(contents.analysis.sentences)
+    if contents.status in {"running", "pending"}:
+        said.insert(0, f"The sweep is {contents.status}: this is about the {contents.calls.stored:,} responses so far.")
+    if contents.status in {"failed", "cancelled"}:
+        reason = f": {contents.error_message}" if contents.error_message else ""
+        said.insert(0, f"The sweep was {contents.status} before its end{reason}")
+    if not contents.calls.stored:
+        said = ["No response is stored: there is nothing to report yet."]
+    return Section("What it shows", (Sentences(tuple(sentence.replace(" %", "\u00a0%") for sentence in said)),))
+
+
+def _insights(contents: ReportContents) -> list[ParameterInsight]:
+    return [found for found in contents.analysis.insights if found.metric == contents.metric]
+
+
+def _parameters(contents: ReportContents) -> Section:
+    insights = _insights(contents)
+    if not insights:
+        said = "Only one value of everything was asked: no parameter can be compared."
+        return Section("Parameters", (Sentences((said,)),) if contents.metric else ())
+    scale = scale_of(insights)
+    drawn = [found for found in insights if len(found.means) <= MOST_LEVELS]
+    plots = tuple(
+        Plot(
+            draw_marginal(found, scale),
+            f"Mean {name_of(found.metric)} by {name_of(found.parameter)} with 95 % intervals"
+            + ("; recommended values are filled." if found.significant else "."),
+        )
+        for found in drawn
+    )
+    grids = tuple(_means(found) for found in insights)
+    told = _recommendations(insights)
+    return Section("Parameters", (Plots(plots), told, *grids))
+
+
+def _recommendations(insights: Sequence[ParameterInsight]) -> Grid:
+    rows = tuple(
+        (
+            name_of(found.parameter),
+            ", ".join(_shown(found, value) for value in found.recommended) if found.significant else "any",
+            points(found.difference), _p(found.p_adjusted),
+            _correlation(found), f"{found.units:,} {found.unit}",
+            "" if found.more_responses is None else f"{found.more_responses:,}",
+        )
+        for found in insights
+    )  # fmt: skip
+    columns = ("parameter", "recommended", "difference", "p adjusted", "correlation", "n", "more responses needed")
+    note = "Any: no value can be told from another. Difference: between the best and the worst value, of 100."
+    return Grid("Recommended values", columns, rows, (False, False, True, True, True, True, True), note)
+
+
+def _p(p_value: float | None) -> str:
+    return "" if p_value is None else p_text(p_value).removeprefix("p ").removeprefix("= ")
+
+
+def _shown(found: ParameterInsight, value: Level) -> str:
+    return level_of(found.parameter, value, [mean.value for mean in found.means])
+
+
+def _correlation(found: ParameterInsight) -> str:
+    if found.pearson is None:
+        return ""
+    return f"{found.pearson.coefficient:+.2f} ({found.pearson.strength})"
+
+
+def _means(found: ParameterInsight) -> Grid:
+    columns = (name_of(found.parameter), "responses", "mean", "95 %", "is best", "recommended", "cost", "latency")
+    rows = tuple(
+        (_shown(found, mean.value), f"{mean.responses:,}", points(mean.mean), _about(mean.interval),
+         "" if mean.best_probability is None else probability(mean.best_probability),
+         "yes" if mean.in_range and found.significant else "", *_prices(mean))
+        for mean in found.means
+    )  # fmt: skip
+    title = f"{name_of(found.metric).capitalize()} by {name_of(found.parameter)}"
+    return Grid(title, columns, rows, (False, True, True, True, True, False, True, True))
+
+
+def _about(interval: Interval | None) -> str:
+    return between(interval) if interval else ""
+
+
+def _prices(found: LevelMean | Candidate) -> tuple[str, str]:
+    latency = "" if found.latency_ms is None else f"{found.latency_ms:,.0f} ms"
+    return ("" if found.cost_usd is None else _dollars(found.cost_usd), latency)
+
+
+def _maps(contents: ReportContents) -> Section:
+    if contents.metric and not contents.heat_maps:
+        return Section("Heat maps", (Sentences(("A heat map needs two parameters that vary.",)),))
+    plots = tuple(
+        Plot(
+            draw_heat_map(found),
+            f"Mean {name_of(found.metric)} by {name_of(found.first)} and {name_of(found.second)}, of the responses as "
+            "they are.",
+            wide=is_wide(found),
+        )
+        for found in contents.heat_maps
+    )
+    return Section("Heat maps", (Plots(plots),) if plots else ())
+
+
+def _best(contents: ReportContents) -> Section:
+    optima = [found for found in contents.analysis.optima if found.metric == contents.metric]
+    return Section("Probably the best", tuple(part for found in optima for part in _optimum(found)))
+
+
+def _optimum(found: Optimum) -> Iterator[Part]:
+    columns = ("combination", "responses", "mean", "estimate", "95 %", "is best", "cost", "latency")
+    rows = tuple(
+        (settings_of(one.settings), f"{one.responses:,}", points(one.mean), points(one.estimate), between(one.interval),
+         probability(one.probability), *_prices(one))
+        for one in found.candidates
+    )  # fmt: skip
+    yield Grid(f"Candidates for {name_of(found.metric)}", columns, rows, (False, *[True] * 7))
+
+
+def _fronts(contents: ReportContents) -> Section:
+    fronts = {front.against[0].split("_")[0]: front for front in contents.analysis.pareto if len(front.against) == 1}
+    plots = tuple(
+        Plot(
+            draw_front(front, contents.combinations),
+            f"{name_of(front.metric).capitalize()} against {price}: no other combination beats those of the front in both.",
+        )
+        for price, front in fronts.items()
+        if front.points
+    )
+    told = [
+        f"Against {price}: {front.left_out:,} combinations are left out, as theirs is not known."
+        for price, front in fronts.items()
+        if front.left_out
+    ]
+    made: tuple[Part, ...] = (Plots(plots),) if plots else ()
+    return Section("Quality against cost and latency", made + ((Sentences(tuple(told)),) if told else ()))
+
+
+def _interactions(contents: ReportContents) -> Section:
+    found = [each for each in contents.analysis.interactions if each.metric == contents.metric]
+    rows = tuple(
+        (f"{name_of(each.first)} and {name_of(each.second)}", points(each.difference), _about(each.interval),
+         _p(each.p_adjusted), "yes" if each.significant else "")
+        for each in found
+    )  # fmt: skip
+    columns = ("parameters", "difference of effects", "95 %", "p adjusted", "can be shown")
+    return Section("Interactions", (Grid("", columns, rows, (False, True, True, True, False)),) if rows else ())
+
+
+def _pairs(contents: ReportContents) -> Section:
+    return Section("Best and worst answers", tuple(_pair(pair, contents) for pair in contents.pairs))
+
+
+def _pair(pair: AnswerPair, contents: ReportContents) -> SideBySide:
+    worst = contents.response(pair.worst) if pair.worst else None
+    return SideBySide(
+        prompt=pair.prompt,
+        best=_answer("Best" if worst else "The only answer", contents.response(pair.best), contents.metric),
+        worst=_answer("Worst", worst, contents.metric) if worst else None,
+    )
+
+
+def _answer(label: str, response: ReportedResponse, metric: str | None) -> Answer:
+    settings: dict[str, Level] = {"model": response.model, **response.parameters}
+    if response.system_prompt:
+        settings["system_prompt"] = response.system_prompt
+    score = f", {name_of(metric)} {points(response.scores[metric])}" if metric and metric in response.scores else ""
+    if response.status == "failed":
+        reason = f"{response.error_class}: {response.error_message}" if response.error_message else response.error_class
+        return Answer(f"{label}, failed", settings_of(settings), reason or "")
+    about = settings_of(settings)
+    if response.repetition is not None:
+        about += f", repetition {response.repetition + 1}"
+    return Answer(f"{label}{score}", f"{about} (response {response.number})", response.content or "(empty)")
+
+
+def _failures(contents: ReportContents) -> Section:
+    rows = tuple((each.error_class, each.error_message or "", f"{each.calls:,}") for each in contents.failures)
+    parts = (Grid("", ("error", "reason", "calls"), rows, (False, False, True)),) if rows else ()
+    return Section("Failed calls", parts)
+
+
+def _asked(contents: ReportContents) -> Section:
+    said = tuple((str(place), prompt) for place, prompt in enumerate(asked_prompts(contents), 1))
+    parts: tuple[Part, ...] = (Grid("", ("", "prompt"), said, (True, False)),) if said else ()
+    return Section("Prompts", parts)
+
+
+def _exact_grids(table: Table, contents: ReportContents) -> Iterator[Grid]:
+    """The table as texts; so wide a one as of all responses in pieces, each with the numbers of the rows."""
+    if table.name in {"conclusions", "prompts", "failures"}:
+        return  # they are above as they are
+    note = table.note
+    if len(table.rows) > LISTED:
+        note = f"{note} The first {LISTED:,} of {len(table.rows):,}; the other formats have all.".strip()
+    if table.name != "responses" or len(contents.metrics) <= METRICS_ABREAST:
+        yield _grid(table, note, list(range(len(table.columns))))
+        return
+    first = len(table.columns) - len(contents.metrics)
+    for start in range(first, len(table.columns), METRICS_ABREAST):
+        scores = list(range(start, min(start + METRICS_ABREAST, len(table.columns))))
+        yield _grid(table, note, [*(range(first) if start == first else [0]), *scores])
+
+
+def _grid(table: Table, note: str, places: Sequence[int]) -> Grid:
+    shown: Callable[[Sequence[Value]], tuple[str, ...]] = lambda row: tuple(exact(row[place]) for place in places)  # noqa: E731
+    rows = table.rows[:LISTED]
+    numeric = tuple(any(_is_number(row[place]) for row in rows) and not any(isinstance(row[place], str) for row in rows)
+                    for place in places)  # fmt: skip
+    columns = tuple(table.columns[place] for place in places)
+    return Grid(table.name, columns, tuple(shown(row) for row in rows), numeric, note)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

@@ -269,7 +269,7 @@ def _fronts(contents: ReportContents) -> Section:
     plots = tuple(
         Plot(
             draw_front(front, contents.combinations),
-            f"{name_of(front.metric).capitalize()} against {price}: no other combination beats those of the front in both.",
+            f"{name_of(front.metric).capitalize()} against {price}: none beats those of the front in both.",
         )
         for price, front in fronts.items()
         if front.points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from tasks.sweep.reports.document import Answer, Grid, Part, Plots, ReportDocument, Section, Sentences, SideBySide
@@ -14,6 +15,7 @@ TEMPLATE = Path(__file__).with_name("report.typ")
 SHOWN_ANSWER = 1800
 """Characters of an answer; the other formats have all."""
 SHOWN_CELL = 1000
+SHOWN_HEADER = 90
 LONG_CELL = 24
 """Characters from which on a column shares what room there is."""
 
@@ -37,6 +39,7 @@ def render_pdf(document: ReportDocument) -> bytes:
 def _report(document: ReportDocument) -> dict[str, Any]:
     return {
         "title": _text(document.title),
+        "header": printable(shorten(document.title, SHOWN_HEADER, placeholder="…")),
         "subtitle": _text(document.subtitle),
         "as_of": f"{document.as_of:%Y-%m-%d %H:%M:%S} UTC",
         "facts": document.facts,

@@ -127,7 +127,7 @@ class CombinationMean(_Reported):
 
 
 class AnswerPair(_Reported):
-    """The best and the worst answer to a prompt, by their `number`; `worst` is None where there is one answer."""
+    """The best and the worst answer to a prompt, by their `number`; `worst` is None where none is worse."""
 
     prompt: str
     best: int

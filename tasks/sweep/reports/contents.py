@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
@@ -201,9 +202,9 @@ def best_and_worst(responses: Sequence[ReportedResponse], metric: str) -> tuple[
 
 def _pairs(answers: Sequence[ReportedResponse], metric: str, most: int) -> list[AnswerPair]:
     ranked = sorted(answers, key=lambda answer: (-answer.scores[metric], answer.number))
-    if len(ranked) == 1:
-        return [AnswerPair(prompt=ranked[0].prompt, best=ranked[0].number, worst=None)]
-    return [
-        AnswerPair(prompt=ranked[0].prompt, best=ranked[place].number, worst=ranked[-1 - place].number)
-        for place in range(min(most, len(ranked) // 2))
+    found = [
+        AnswerPair(prompt=better.prompt, best=better.number, worst=worse.number)
+        for better, worse in islice(zip(ranked, reversed(ranked), strict=True), len(ranked) // 2)
+        if better.scores[metric] > worse.scores[metric]
     ]
+    return found[:most] or [AnswerPair(prompt=ranked[0].prompt, best=ranked[0].number, worst=None)]

@@ -1,4 +1,4 @@
-"""A report laid out for readers: sections of sentences, tables, plots and answers, that HTML and PDF render alike.
+"""A report laid out for readers, that HTML and PDF render alike.
 
 What is for people is rounded and of 100; an appendix has every number as it is stored.
 """
@@ -6,15 +6,23 @@ What is for people is rounded and of 100; an appendix has every number as it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 
 from schemas.sweep_reports import AnswerPair, ReportContents, ReportedResponse, Value
 from schemas.sweep_statistics import Candidate, Interval, Level, LevelMean, Optimum, ParameterInsight
+from tasks.sweep.reports.parts import (
+    Answer,
+    Grid,
+    Part,
+    Plot,
+    Plots,
+    ReportDocument,
+    Section,
+    Sentences,
+    SideBySide,
+)
 from tasks.sweep.reports.plots import draw_front, draw_heat_map, draw_marginal, is_wide, scale_of
-from tasks.sweep.reports.tables import Table, all_tables, asked_prompts, exact
+from tasks.sweep.reports.tables import Table, all_tables, asked_prompts, exact, spec, summary
 from tasks.sweep.statistics.observations import MOST_LEVELS
 from tasks.sweep.statistics.sentences import between, level_of, name_of, p_text, points, probability, settings_of
 
@@ -22,88 +30,6 @@ LISTED = 2000
 """Rows of an appendix table; of more, the other formats have all."""
 METRICS_ABREAST = 7
 """Columns of scores that fit beside each other on a page."""
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """A list of them, or paragraphs."""
-
-    said: tuple[str, ...]
-    kind: Literal["sentences"] = "sentences"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts; `numeric` columns are set right."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
-    note: str = ""
-    kind: Literal["grid"] = "grid"
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot as SVG, with what it shows in words."""
-
-    svg: bytes
-    caption: str
-    wide: bool = False
-    kind: Literal["plot"] = "plot"
-
-
-@dataclass(frozen=True)
-class Plots:
-    """Plots that stand beside each other where there is room."""
-
-    shown: tuple[Plot, ...]
-    kind: Literal["plots"] = "plots"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer with its score and where it comes from."""
-
-    label: str
-    about: str
-    text: str
-
-
-@dataclass(frozen=True)
-class SideBySide:
-    """The best and the worst answer to a prompt."""
-
-    prompt: str
-    best: Answer
-    worst: Answer | None
-    kind: Literal["pair"] = "pair"
-
-
-Part = Sentences | Grid | Plots | SideBySide
-
-
-@dataclass(frozen=True)
-class Section:
-    """Parts under a heading."""
-
-    title: str
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class ReportDocument:
-    """A report as it is read, from the top: what it is about, what it says, every number."""
-
-    title: str
-    subtitle: str
-    as_of: datetime
-    facts: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
-    appendix: tuple[Grid, ...]
-    answers: tuple[Answer, ...]
-    left_out: int
 
 
 def lay_out(contents: ReportContents) -> ReportDocument:
@@ -128,7 +54,7 @@ def _facts(contents: ReportContents) -> tuple[tuple[str, str], ...]:
     overall = [r.scores[contents.metric] for r in contents.responses if contents.metric in r.scores]
     facts = [
         ("Status", contents.status),
-        ("Answers", f"{calls.answered:,}" + (f" of {calls.planned:,} calls" if calls.planned else "")),
+        ("Answers", f"{calls.answered:,}" + (f" of {calls.planned:,}" if calls.planned else "")),
         ("Failed", f"{calls.failed:,}"),
         ("Combinations", f"{contents.analysis.combinations:,}"),
         ("Paid", _dollars(costs.paid_usd) if calls.answered else "$0"),
@@ -152,8 +78,9 @@ def _conclusions(contents: ReportContents) -> Section:
     if contents.status in {"running", "pending"}:
         said.insert(0, f"The sweep is {contents.status}: this is about the {contents.calls.stored:,} responses so far.")
     if contents.status in {"failed", "cancelled"}:
-        reason = f": {contents.error_message}" if contents.error_message else ""
-        said.insert(0, f"The sweep was {contents.status} before its end{reason}")
+        ended = "failed" if contents.status == "failed" else "was cancelled"
+        reason = f": {contents.error_message}" if contents.error_message else "."
+        said.insert(0, f"The sweep {ended} before its end{reason}")
     if not contents.calls.stored:
         said = ["No response is stored: there is nothing to report yet."]
     return Section("What it shows", (Sentences(tuple(sentence.replace(" %", "\u00a0%") for sentence in said)),))
@@ -295,14 +222,18 @@ def _interactions(contents: ReportContents) -> Section:
 
 
 def _pairs(contents: ReportContents) -> Section:
-    return Section("Best and worst answers", tuple(_pair(pair, contents) for pair in contents.pairs))
+    before = ["", *(pair.prompt for pair in contents.pairs)]
+    pairs = (_pair(pair, contents, before[place]) for place, pair in enumerate(contents.pairs))
+    return Section("Best and worst answers", tuple(pairs))
 
 
-def _pair(pair: AnswerPair, contents: ReportContents) -> SideBySide:
+def _pair(pair: AnswerPair, contents: ReportContents, above: str) -> SideBySide:
     worst = contents.response(pair.worst) if pair.worst else None
     return SideBySide(
-        prompt=pair.prompt,
-        best=_answer("Best" if worst else "The only answer", contents.response(pair.best), contents.metric),
+        prompt=pair.prompt if pair.prompt != above else "",
+        best=_answer(
+            "Best" if worst else "No answer is better or worse", contents.response(pair.best), contents.metric
+        ),
         worst=_answer("Worst", worst, contents.metric) if worst else None,
     )
 
@@ -329,13 +260,28 @@ def _failures(contents: ReportContents) -> Section:
 
 def _asked(contents: ReportContents) -> Section:
     said = tuple((str(place), prompt) for place, prompt in enumerate(asked_prompts(contents), 1))
-    parts: tuple[Part, ...] = (Grid("", ("", "prompt"), said, (True, False)),) if said else ()
-    return Section("Prompts", parts)
+    asked = tuple((str(what), exact(value)) for what, value in spec(contents).rows if not _is_prompt(str(what)))
+    cost = tuple((str(what), exact(value)) for what, value in summary(contents).rows if what in _COSTS)
+    grids = (
+        Grid("Prompts", ("", "prompt"), said, (True, False)),
+        Grid("Spec", ("what", "value"), asked, (False, False)),
+        Grid("Calls and cost", ("what", "value"), cost, (False, True)),
+    )
+    return Section("What was asked", tuple(grid for grid in grids if grid.rows))
+
+
+_COSTS = frozenset({"calls planned", "responses stored", "answers", "failed calls", "replayed from the ledger",
+                    "answered after a retry", "tokens in", "tokens out", "paid (USD)", "saved by replays (USD)",
+                    "limit (USD)"})  # fmt: skip
+
+
+def _is_prompt(what: str) -> bool:
+    return what == "prompt" or what.startswith("prompts ")
 
 
 def _exact_grids(table: Table, contents: ReportContents) -> Iterator[Grid]:
     """The table as texts; so wide a one as of all responses in pieces, each with the numbers of the rows."""
-    if table.name in {"conclusions", "prompts", "failures"}:
+    if table.name in {"conclusions", "prompts", "failures", "spec"}:
         return  # they are above as they are
     note = table.note
     if len(table.rows) > LISTED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from tasks.sweep.reports.document import ReportDocument
+from tasks.sweep.reports.parts import ReportDocument
 from tasks.sweep.reports.texts import printable
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")

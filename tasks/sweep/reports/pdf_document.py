@@ -7,8 +7,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from tasks.sweep.reports.document import Answer, Grid, Part, Plots, ReportDocument, Section, Sentences, SideBySide
 from tasks.sweep.reports.fonts import pdf_families, pdf_fonts
+from tasks.sweep.reports.parts import Answer, Grid, Part, Plots, ReportDocument, Section, Sentences, SideBySide
 from tasks.sweep.reports.texts import breakable, cut, printable
 
 TEMPLATE = Path(__file__).with_name("report.typ")

@@ -12,7 +12,8 @@ from typing import Any
 
 from schemas.errors import BadInput
 from schemas.sweep_reports import FORMATS, ReportContents, ReportFile, ReportFormat
-from tasks.sweep.reports.document import ReportDocument, lay_out
+from tasks.sweep.reports.document import lay_out
+from tasks.sweep.reports.parts import ReportDocument
 
 LONGEST_STEM = 60
 

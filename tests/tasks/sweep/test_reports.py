@@ -345,8 +345,8 @@ async def test_a_sweep_that_goes_on_or_was_stopped_says_so(database: Engine, set
         return said
 
     assert first(status="running") == "The sweep is running: this is about the 16 responses so far."
-    assert first(status="cancelled") == "The sweep was cancelled before its end"
-    assert first(status="failed", error_message="no room") == "The sweep was failed before its end: no room"
+    assert first(status="cancelled") == "The sweep was cancelled before its end."
+    assert first(status="failed", error_message="no room") == "The sweep failed before its end: no room"
 
 
 async def test_failures_are_counted_by_reason_and_costs_added(database: Engine, settings: Settings) -> None:
@@ -389,6 +389,8 @@ def test_the_best_answers_stand_beside_the_worst_of_the_same_prompt() -> None:
     assert [(pair.prompt, pair.best, pair.worst) for pair in best_and_worst(two, "overall")] == [
         ("Why?", 2, 1), ("How?", 3, None),
     ]  # fmt: skip
+    alike = [answer(1, 0.5), answer(2, 0.5), answer(3, 0.5)]
+    assert [(pair.best, pair.worst) for pair in best_and_worst(alike, "overall")] == [(1, None)]
 
 
 async def test_a_heat_map_has_the_means_of_the_responses_at_each_pair(database: Engine, settings: Settings) -> None:

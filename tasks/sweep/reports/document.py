@@ -70,6 +70,8 @@ def _dollars(usd: Decimal | float | None) -> str:
     if usd is None:
         return "unknown"
     amount = usd if isinstance(usd, Decimal) else Decimal(repr(usd))
+    if not amount:
+        return "$0"
     return f"${amount:.3g}" if 0 < amount < Decimal("0.01") and amount >= Decimal("0.000001") else f"${amount:,.4f}"
 
 
@@ -192,22 +194,22 @@ def _optimum(found: Optimum) -> Iterator[Part]:
 
 
 def _fronts(contents: ReportContents) -> Section:
-    fronts = {front.against[0].split("_")[0]: front for front in contents.analysis.pareto if len(front.against) == 1}
-    plots = tuple(
-        Plot(
-            draw_front(front, contents.combinations),
-            f"{name_of(front.metric).capitalize()} against {price}: none beats those of the front in both.",
-        )
-        for price, front in fronts.items()
-        if front.points
-    )
-    told = [
-        f"Against {price}: {front.left_out:,} combinations are left out, as theirs is not known."
-        for price, front in fronts.items()
-        if front.left_out
-    ]
-    made: tuple[Part, ...] = (Plots(plots),) if plots else ()
-    return Section("Quality against cost and latency", made + ((Sentences(tuple(told)),) if told else ()))
+    plots, told = [], []
+    for front in contents.analysis.pareto:
+        if len(front.against) > 1:
+            continue
+        price = front.against[0].split("_")[0]
+        known = {getattr(each, front.against[0]) for each in contents.combinations} - {None}
+        if len(known) > 1:
+            score = name_of(front.metric).capitalize()
+            caption = f"{score} against {price}: none beats those of the front in both."
+            plots.append(Plot(draw_front(front, contents.combinations), caption))
+        elif known:
+            told.append(f"The {price} of every combination is the same.")
+        if front.left_out:
+            told.append(f"The {price} of {front.left_out:,} combinations is not known: they are on no front.")
+    parts: tuple[Part, ...] = (Plots(tuple(plots)),) if plots else ()
+    return Section("Quality against cost and latency", (*parts, Sentences(tuple(told))) if told else parts)
 
 
 def _interactions(contents: ReportContents) -> Section:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from schemas.sweep import PARAMETERS
+from schemas.sweep import PARAMETERS, SweepSpec
 from schemas.sweep_reports import ReportContents, ReportedResponse, Value
 from schemas.sweep_statistics import Correlation, Interval, Level, ParameterInsight
 from tasks.sweep.statistics.observations import PROMPT
@@ -291,7 +291,13 @@ def prompts(contents: ReportContents) -> Table:
 
 def spec(contents: ReportContents) -> Table:
     """The spec, a row for each thing that it says."""
-    return Table("spec", ("what", "value"), tuple(_flat(contents.spec, "")))
+    return Table("spec", ("what", "value"), tuple(_flat(_in_order(contents.spec), "")))
+
+
+def _in_order(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said, in the order of a spec; nothing is said of what is not set."""
+    names = dict.fromkeys([*SweepSpec.model_fields, *said])
+    return {name: said[name] for name in names if said.get(name) not in (None, {}, [], [None])}
 
 
 def _flat(said: Any, path: str) -> Iterator[tuple[str, Value]]:

@@ -456,6 +456,29 @@ async def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(
         write_report(contents, tmp_path / "file" / "deeper", ("json",))
 
 
+async def test_what_all_combinations_have_in_common_is_said_and_not_drawn(database: Engine, settings: Settings) -> None:
+    contents = await of(database, SMALL)
+    (against,) = [each for each in lay_out(contents).sections if each.title == "Quality against cost and latency"]
+    plots, told = against.parts
+    assert [plot.caption.split(":")[0] for plot in plots.shown] == ["Overall against latency"]  # type: ignore[union-attr]
+    assert told.said == ("The cost of every combination is the same.",)  # type: ignore[union-attr]
+
+
+async def test_an_experiment_of_the_older_laboratory_has_a_report(database: Engine, settings: Settings) -> None:
+    store_experiment(database, replace(SMALL, ours=False, prompts=("Why is the sky blue?",)))
+    with database.begin() as connection:
+        connection.execute(text("UPDATE experiments SET model = 'old-model', temperature_min = 0.1, max_tokens = 5"))
+    contents = await read_report("planted")
+    assert contents.spec == {
+        "name": "Experiment planted", "prompt": "Why is the sky blue?", "model": "old-model", "temperature_min": 0.1,
+        "max_tokens": 5,
+    }  # fmt: skip
+    assert {(response.model, response.prompt) for response in contents.responses} == {
+        ("old-model", "Why is the sky blue?")
+    }
+    assert contents.costs.paid_usd is None
+
+
 async def test_scores_of_another_version_have_a_report_of_their_own(database: Engine, settings: Settings) -> None:
     store_experiment(database, replace(SMALL, version="llm-lab-2"))
     assert (await read_report("planted")).analysis_version == "llm-lab-2"

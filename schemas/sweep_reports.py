@@ -42,7 +42,7 @@ class ReportedResponse(_Reported):
     prompt: str
     system_prompt: str | None
     model: str | None
-    parameters: dict[str, float]
+    parameters: dict[str, int | float]
     repetition: int | None
     status: Literal["succeeded", "failed"]
     content: str | None

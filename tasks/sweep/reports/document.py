@@ -24,7 +24,16 @@ from tasks.sweep.reports.parts import (
 from tasks.sweep.reports.plots import draw_front, draw_heat_map, draw_marginal, is_wide, scale_of
 from tasks.sweep.reports.tables import Table, all_tables, asked_prompts, exact, spec, summary
 from tasks.sweep.statistics.observations import MOST_LEVELS
-from tasks.sweep.statistics.sentences import between, level_of, name_of, p_text, points, probability, settings_of
+from tasks.sweep.statistics.sentences import (
+    between,
+    level_of,
+    listed,
+    name_of,
+    p_text,
+    points,
+    probability,
+    settings_of,
+)
 
 LISTED = 2000
 """Rows of an appendix table; of more, the other formats have all."""
@@ -116,7 +125,7 @@ def _recommendations(insights: Sequence[ParameterInsight]) -> Grid:
     rows = tuple(
         (
             name_of(found.parameter),
-            ", ".join(_shown(found, value) for value in found.recommended) if found.significant else "any",
+            _recommended(found),
             points(found.difference), _p(found.p_adjusted),
             _correlation(found), f"{found.units:,} {found.unit}",
             "" if found.more_responses is None else f"{found.more_responses:,}",
@@ -126,6 +135,12 @@ def _recommendations(insights: Sequence[ParameterInsight]) -> Grid:
     columns = ("parameter", "recommended", "difference", "p adjusted", "correlation", "n", "more responses needed")
     note = "Any: no value can be told from another. Difference: between the best and the worst value, of 100."
     return Grid("Recommended values", columns, rows, (False, False, True, True, True, True, True), note)
+
+
+def _recommended(found: ParameterInsight) -> str:
+    if not found.significant:
+        return "any"
+    return listed(found.parameter, found.recommended, [mean.value for mean in found.means])
 
 
 def _p(p_value: float | None) -> str:

@@ -173,7 +173,7 @@ def draw_front(
         axes.set_xlabel("cost of a response (USD)" if price == "cost_usd" else "latency of a response (ms)")
         axes.set_ylabel(name_of(front.metric))
         axes.locator_params(axis="x", nbins=5)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+        axes.xaxis.set_major_formatter("{x:.4g}" if price == "cost_usd" else "{x:,.0f}")
         axes.grid(color="#e4eaee", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.legend(frameon=False, fontsize=7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -68,7 +69,7 @@ def stem(contents: ReportContents) -> str:
 
 
 def _write(path: Path, form: ReportFormat, content: bytes) -> ReportFile:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             file.write(content)

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from tasks.sweep.reports.csv_file import RUN_AS_FORMULAS, escaped, unescaped
 from tasks.sweep.reports.document import LISTED, METRICS_ABREAST, lay_out
 from tasks.sweep.reports.html_page import render_html
 from tasks.sweep.reports.pdf_document import render_pdf
+from tasks.sweep.reports.plots import draw_heat_map, draw_marginal
 from tasks.sweep.reports.reading import read_report
 from tasks.sweep.reports.spreadsheet import render_xlsx
 from tasks.sweep.reports.tables import all_tables, exact
@@ -477,6 +479,34 @@ async def test_an_experiment_of_the_older_laboratory_has_a_report(database: Engi
         ("old-model", "Why is the sky blue?")
     }
     assert contents.costs.paid_usd is None
+
+
+async def test_a_file_that_cannot_be_put_in_place_leaves_none_behind(
+    database: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    contents = await of(database, replace(SMALL, metrics=("overall",)))
+    in_the_way = tmp_path / f"{stem(contents)}.csv"
+    in_the_way.mkdir()
+    with pytest.raises(BadInput, match="Is a directory"):
+        write_report(contents, tmp_path, ("csv",))
+    assert os.listdir(tmp_path) == [in_the_way.name]
+
+
+async def test_plots_show_names_that_look_like_formulas_and_are_the_same_each_time(
+    database: Engine, settings: Settings
+) -> None:
+    contents = await of(database, replace(SMALL, models=("a", "b"), better="b", metrics=("overall",)))
+    found = contents.analysis.insight("model", "overall")
+    names = ("$\\frac{1$ </text><script>", "模型 😀 " + "long" * 30)
+    means = tuple(mean.model_copy(update={"value": name}) for mean, name in zip(found.means, names, strict=True))
+    odd = found.model_copy(update={"means": means})
+    drawn = draw_marginal(odd)
+    assert drawn == draw_marginal(odd) != draw_marginal(found)
+    assert etree.fromstring(drawn).tag.endswith("svg")
+    assert b"<script" not in drawn
+    assert draw_marginal(odd, form="png").startswith(b"\x89PNG")
+    by_model = next(each for each in contents.heat_maps if "model" in (each.first, each.second))
+    assert etree.fromstring(draw_heat_map(by_model.model_copy(update={"second_values": names}))).tag.endswith("svg")
 
 
 async def test_scores_of_another_version_have_a_report_of_their_own(database: Engine, settings: Settings) -> None:

@@ -31,6 +31,7 @@ from flows.migration_commands import migrate, rejects, rollback
 from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
 from flows.sweep_commands import add_sweep_commands
+from flows.sweep_report_commands import add_sweep_report_commands
 from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
@@ -91,6 +92,7 @@ app.command(
 )
 add_quality_commands(app)
 add_sweep_commands(app)
+add_sweep_report_commands(app)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130

@@ -390,6 +390,38 @@ def test_a_test_between_variants_is_read_from_the_form_and_its_report_is_an_arti
     assert run_of(look, flow_run)["status"] == "completed"
 
 
+def test_a_report_of_a_sweep_from_the_form_leaves_a_page_a_table_and_a_picture(
+    up: Up, look: Look, tmp_path: Path
+) -> None:
+    look("""
+        INSERT INTO experiments (id, name, prompt, status, created_at, attributes)
+        VALUES ('reported', 'From the form', 'Why?', 'completed', now(), '{}') RETURNING id
+    """)
+    look("""
+        INSERT INTO responses (id, experiment_id, content, model, temperature, top_p, created_at, attributes)
+        SELECT 'reported/' || n, 'reported', 'Because.', 'm', n % 2, 0.5 + 0.5 * (n / 2 % 2), now(), '{}'
+        FROM generate_series(1, 8) AS n RETURNING id
+    """)
+    look("""
+        INSERT INTO quality_metrics (id, response_id, metric, score, analysis_version, attributes)
+        SELECT id, id, 'overall', 0.5 + temperature / 4, 'headrace-1', '{}' FROM responses
+        WHERE experiment_id = 'reported' RETURNING id
+    """)
+    flow_run = up.run_deployment("sweep-report", experiment="reported", formats=["html", "csv"], out=str(tmp_path))
+    until(lambda: up.state(flow_run) in {"Completed", "Failed", "Crashed"})
+    assert up.state(flow_run) == "Completed"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html"]
+    found = up.ask("POST", "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    of_type = {artifact["type"]: artifact for artifact in found}
+    assert set(of_type) == {"markdown", "table", "image"}
+    assert of_type["image"]["data"].startswith("data:image/png;base64,iVBOR")
+    assert of_type["image"]["key"] == "sweep-report-from-the-form-heat-map"
+    means = of_type["table"]["data"]
+    means = json.loads(means) if isinstance(means, str) else means
+    assert [(row["parameter"], row["value"]) for row in means][:2] == [("temperature", "0.0"), ("temperature", "1.0")]
+    assert "From the form" in of_type["markdown"]["data"]
+
+
 def test_the_form_of_a_fine_tuning_shows_its_fields_in_order(up: Up) -> None:
     form = up.deployment("fine-tune")["parameter_openapi_schema"]
     assert form["required"] == ["request"]

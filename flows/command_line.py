@@ -24,7 +24,8 @@ from flows.command_options import AtLeastOne, Bare, Fresh, Json
 from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.embedding_commands import embed, embeddings, go_on_with_refresh
-from flows.insight_commands import feedback, generate_insight, go_on_with_insight
+from flows.feedback_commands import feedback
+from flows.insight_commands import generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
 from flows.search_commands import search

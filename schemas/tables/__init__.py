@@ -33,6 +33,7 @@ from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationR
 from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, EmbeddingGeneration, MaterialEmbedding
 from schemas.tables.search import WebSearchCache
 from schemas.tables.terms import TermDeletion, TermDocument, TermPostings, TermSegment
+from schemas.tables.training import TrainingExport
 
 __all__ = [
     "SCHEMA_REVISION",
@@ -76,6 +77,7 @@ __all__ = [
     "TermPostings",
     "TermSegment",
     "Thread",
+    "TrainingExport",
     "User",
     "WebSearchCache",
     "Worker",

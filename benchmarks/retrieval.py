@@ -1,10 +1,12 @@
 """How well search finds what is relevant: words, vectors and both, on judged collections.
 
     python -m benchmarks.retrieval [--data ../shared/data/retrieval] [--vectors FOLDER] [--json]
+    python -m benchmarks.retrieval --chunk-tokens 128 200 256 512
 
 Each document is one passage of a course, indexed and ranked by the functions that `headrace search` calls, with the
 embedded model. What is fitted (the shares of fused scores, k of fused ranks, k1 and b of BM25) is chosen on one
-collection and scored on the other.
+collection and scored on the other. With `--chunk-tokens`, documents are cut instead into chunks of so many tokens, with
+and without overlap, and found by the best of their chunks.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -164,14 +167,14 @@ class Trial:
     ) -> None:
         self.name = collection.name
         self.queries = collection.queries
+        self.passages = len(ids)
         self._found = found
         self._ids = ids
 
     def rankings(self, mode: SearchMode, options: RankingOptions = USUAL) -> list[list[str]]:
-        """The documents found for each query, best first."""
-        return [
-            [self._ids[one.number] for one in rank(found, mode, options)[:DEPTH]] for found in self._found[options.bm25]
-        ]
+        """The documents found for each query, best first, each by the best of its passages."""
+        ranked = [rank(found, mode, options)[:DEPTH] for found in self._found[options.bm25]]
+        return [list(dict.fromkeys(self._ids[one.number] for one in ranking)) for ranking in ranked]
 
     def ndcgs(self, mode: SearchMode, options: RankingOptions = USUAL) -> NDArray[np.float64]:
         """nDCG@10 of each query."""
@@ -190,18 +193,35 @@ class Trial:
         )
 
 
-async def try_collection(url: str, collection: Collection, vectors: Path | None) -> Trial:
-    """The collection, indexed in the database at `url` and asked every query."""
+Cut = Callable[[str], Sequence[str]]
+"""A document into the texts of its passages."""
+Embed = Callable[[Sequence[str]], Vectors]
+
+
+def uncut(text: str) -> Sequence[str]:
+    """A document that is a passage."""
+    return [text]
+
+
+async def try_collection(
+    url: str,
+    collection: Collection,
+    embed: Embed,
+    cut: Cut = uncut,
+    scorings: Sequence[Bm25Parameters] = BM25,
+) -> Trial:
+    """The collection, cut and indexed in the database at `url` and asked every query."""
     from sqlalchemy import text
 
     from blocks.database import create_async_database, create_database, migrate, normal_url
 
     passages = [
-        Passage(course=collection.name, material=key, title=title, content=body)
+        Passage(course=collection.name, material=key, title=title, content=part)
         for key, title, body in collection.documents
+        for part in cut(body)
     ]
-    of_documents = embed_all([f"{passage.title}\n{passage.content}" for passage in passages], vectors)
-    of_queries = embed_all([query.text for query in collection.queries], vectors)
+    of_documents = embed([f"{passage.title}\n{passage.content}" for passage in passages])
+    of_queries = embed([query.text for query in collection.queries])
     engine = create_database(normal_url(url))
     migrate(engine)
     with engine.begin() as connection:
@@ -214,7 +234,7 @@ async def try_collection(url: str, collection: Collection, vectors: Path | None)
         numbered = await connection.execute(text("SELECT number, term_documents.material_id FROM term_documents"))
         ids = {row.number: row.material_id for row in numbered}
         found = {}
-        for parameters in BM25:
+        for parameters in scorings:
             options = RankingOptions(bm25=parameters)
             found[parameters] = [
                 await look_up(connection, generation, query.text, vector.tolist(), limit=DEPTH, options=options)
@@ -311,7 +331,8 @@ async def run(data: Path, vectors: Path | None) -> Report:
     with running_servers(with_prefect=False) as servers:
         for name in FORMER_WORDS:
             url = servers.stack.database_url(f"headrace_{name}")
-            trials.append(await try_collection(url, read_collection(data / name), vectors))
+            embed = partial(embed_all, folder=vectors)
+            trials.append(await try_collection(url, read_collection(data / name), embed))
     return measure(trials)
 
 
@@ -321,7 +342,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--vectors", type=Path, help="folder where vectors are kept between runs")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument(
+        "--chunk-tokens", type=int, nargs="+", metavar="TOKENS", help="cut into chunks of these lengths"
+    )
     given = parser.parse_args()
+    if given.chunk_tokens:
+        from benchmarks.chunk_lengths import run_lengths, show_lengths
+
+        lengths = asyncio.run(run_lengths(given.data, given.vectors, given.chunk_tokens))
+        print(lengths.model_dump_json(indent=2)) if given.json else show_lengths(lengths)
+        return
     report = asyncio.run(run(given.data, given.vectors))
     if given.json:
         print(report.model_dump_json(indent=2))

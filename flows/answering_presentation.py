@@ -131,6 +131,13 @@ def show_turn(out: Console, turn: ChatTurn) -> None:
         out.print(f"Not in the materials, and no quotation: {_printable(dropped.text)}", soft_wrap=True, markup=False)
 
 
+class RefusedLine(BaseModel):
+    """A line of a pipe, counted from 1, that could not be said, and why."""
+
+    line: int
+    reason: str
+
+
 class Chatted(BaseModel):
     """What was said in one command."""
 
@@ -138,6 +145,7 @@ class Chatted(BaseModel):
     status: str = "completed"
     conversation_id: str | None
     turns: list[ChatTurn]
+    refused: list[RefusedLine] = []
 
 
 class _Threads(BaseModel):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
-import os
 import sys
-import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flows import answering
-from flows.answering_presentation import Chatted, show_turn
+from flows.answering_presentation import Chatted, RefusedLine, show_turn
 from flows.presentation import console, write_json
 from flows.running import settings_for
+from flows.spoken_lines import said_in, spoken_lines
 from schemas.answering import ChatTurn
-from schemas.errors import HeadraceError
+from schemas.errors import BadInput, HeadraceError
 from tasks.answering.chatting import chat
 from tasks.answering.conversations import load_conversation
 from tasks.ledger.session import open_ledger
@@ -24,7 +23,6 @@ from tasks.ledger.session import open_ledger
 log = logging.getLogger("headrace")
 
 PROMPT = "you> "
-READ_BYTES = 65536
 
 
 @dataclass
@@ -41,6 +39,7 @@ class Session:
     model: str | None = None
     project: str | None = None
     turns: list[ChatTurn] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
 
     async def say(self, text: str) -> ChatTurn:
         """One turn; those after it are in the same conversation."""
@@ -75,13 +74,22 @@ class Session:
 def hold_conversation(session: Session, *, bare: bool, as_json: bool) -> int:
     """What is said on standard input is answered until it ends; Ctrl-C ends it too, and nothing that was said is lost.
 
+    A line of a pipe that cannot be said is named on standard error, and the others are answered.
+
+    Returns:
+        The exit code: 1 where a line of a pipe could not be said.
+
     Raises:
         HeadraceError: a turn from a pipe could not be answered; on a terminal it is said, and the next may be.
     """
     asyncio.run(_converse(session, bare=bare, as_json=as_json))
+    status = "failed" if session.refused else "completed"
     if as_json:
-        write_json(Chatted(conversation_id=session.conversation, turns=session.turns))
-    return 0
+        chatted = Chatted(
+            status=status, conversation_id=session.conversation, turns=session.turns, refused=session.refused
+        )
+        write_json(chatted)
+    return 1 if session.refused else 0
 
 
 async def _converse(session: Session, *, bare: bool, as_json: bool) -> None:
@@ -89,62 +97,33 @@ async def _converse(session: Session, *, bare: bool, as_json: bool) -> None:
     out = console()
     try:
         async with open_ledger(settings_for(bare)):
-            async for text in _lines(PROMPT if interactive else ""):
+            number = 0
+            async for line in spoken_lines(PROMPT if interactive else ""):
+                number += 1
                 try:
-                    turn = await session.say(text)
+                    turn = await _turn(session, number, line, interactive=interactive)
                 except HeadraceError as error:
                     if not interactive:
                         raise
                     out.print(f"headrace: {error}", soft_wrap=True, markup=False)
                     continue
-                if not as_json:
+                if turn is not None and not as_json:
                     show_turn(out, turn)
     finally:
         if session.conversation is not None:
             log.info("`headrace chat --conversation %s` goes on with it", session.conversation)
 
 
-async def _lines(prompt: str) -> AsyncIterator[str]:
-    """The lines of standard input that say something, as they come.
-
-    They are read by a thread that dies with the process: one that waits for a terminal cannot be stopped, and the
-    event loop must go on renewing its lease while nobody types.
-    """
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def read() -> None:
-        rest = b""
-        while piece := _read_piece(sys.stdin.fileno()):
-            *whole, rest = (rest + piece).split(b"\n")
-            for line in whole:
-                _hand_over(loop, arrived, line.decode("utf-8", "replace"))
-        _hand_over(loop, arrived, rest.decode("utf-8", "replace"))
-        _hand_over(loop, arrived, None)
-
-    threading.Thread(target=read, name="standard-input", daemon=True).start()
-    _ask(prompt)
-    while (line := await arrived.get()) is not None:
-        if line.strip():
-            yield line
-        _ask(prompt)
-    if prompt:
-        print()
-
-
-def _ask(prompt: str) -> None:
-    sys.stdout.write(prompt)
-    sys.stdout.flush()
-
-
-def _read_piece(descriptor: int) -> bytes:
-    """What stands on standard input next; nothing at its end, or where there is none."""
+async def _turn(session: Session, number: int, line: bytes, *, interactive: bool) -> ChatTurn | None:
+    """The turn that a line makes; none for one that cannot be said, which is noted, or is blank on a terminal."""
+    if interactive and not line.strip():
+        return None
     try:
-        return os.read(descriptor, READ_BYTES)
-    except OSError:
-        return b""
-
-
-def _hand_over(loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[str | None], line: str | None) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(arrived.put_nowait, line)
+        said = said_in(line)
+    except BadInput as error:
+        if interactive:
+            raise BadInput(f"what was typed {error}") from None
+        session.refused.append(RefusedLine(line=number, reason=f"line {number} {error}"))
+        print(f"headrace: line {number} {error}", file=sys.stderr)
+        return None
+    return await session.say(said)

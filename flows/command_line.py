@@ -25,10 +25,13 @@ from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.embedding_commands import embed, embeddings, go_on_with_refresh
 from flows.feedback_commands import feedback
+from flows.fine_tuning_commands import cancel_fine_tuning, fine_tune, go_on_with_fine_tuning
 from flows.insight_commands import generate_insight, go_on_with_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
+from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
+from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
 if TYPE_CHECKING:
@@ -57,6 +60,11 @@ app.command(
 )
 app.command(generate_insight)
 app.command(feedback)
+app.command(feedback_stats)
+app.command(versions)
+app.command(ab_test)
+app.command(fine_tune)
+app.command(cancel_fine_tuning)
 app.command(image)
 app.command(rerank)
 app.command(estimate)
@@ -81,6 +89,7 @@ app.command(embeddings)
 app.command(
     "flows.material_commands:materials", name="materials", help="Course materials: what search and answers work on."
 )
+add_quality_commands(app)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
@@ -229,6 +238,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
         return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "refresh-embeddings":
         return go_on_with_refresh(record.parameters, run, bare=bare, as_json=json)
+    if record.flow == "fine-tune":
+        return go_on_with_fine_tuning(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "answer-question":
         return go_on_with_answer(record.parameters, run, bare=bare, as_json=json)
     if record.flow != ANALYZE:

@@ -21,6 +21,7 @@ from schemas.errors import HeadraceError
 from schemas.former_variables import FORMER_VARIABLES
 from schemas.settings import ModelRole, Settings
 from schemas.tables.base import SCHEMA_REVISION
+from schemas.versions import purpose_of
 from tasks.ledger.daily_limit import read_daily_limit
 from tasks.ledger.isolation import missing_of_roles
 
@@ -146,6 +147,8 @@ def _models(settings: Settings) -> dict[str, list[str]]:
 
 
 async def _model(providers: Providers, name: str, roles: list[str]) -> Finding:
+    if purpose := purpose_of(name):
+        return Finding(subject=f"model {name}", ok=True, says=f"whichever `headrace versions list {purpose}` shows")
     trouble = await providers.reachable(name)
     variables = ", ".join(f"HEADRACE_{role.upper()}_MODEL" for role in roles)
     return Finding(

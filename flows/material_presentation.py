@@ -8,10 +8,12 @@ from pydantic import BaseModel
 from rich.markup import escape
 
 from flows.presentation import console, table, write_json
-from schemas.materials import AddedMaterials, ListedMaterial, MaterialChange, RemovedMaterials
+from schemas.materials import AddedMaterials, ListedMaterial, MaterialChange, RemovedMaterials, UnreadMaterial
 
 SHOWN = 50
 """Changed materials that a person is shown; a machine gets all."""
+SHOWN_LINKS = 5
+"""Links that a person is shown of those that were left out."""
 COLUMNS = ("type", "week", "title", "characters", "id")
 
 
@@ -32,7 +34,10 @@ class _Removed(RemovedMaterials):
 
 
 def show_added(added: AddedMaterials, *, as_json: bool) -> int:
-    """What became of each file; the exit code is 1 when some could not be read, 2 when none could."""
+    """What became of each file; the exit code is 1 when some could not be read, 2 when none could.
+
+    A link that was left out is no failure.
+    """
     if as_json:
         write_json(_Added(status="failed" if added.unread else "completed", **dict(added)))
         return _exit_code(added)
@@ -44,16 +49,26 @@ def show_added(added: AddedMaterials, *, as_json: bool) -> int:
         out.print(f"… and {len(changed) - SHOWN} more" if len(changed) > SHOWN else "")
     for unread in added.unread:
         out.print(f"• not read: {unread.reason}", soft_wrap=True, markup=False)
+    if added.left_out:
+        out.print(f"• {_left_out(added.left_out)}", soft_wrap=True, markup=False)
     counts = ", ".join(f"{added.count(change)} {change}" for change in ("added", "updated", "unchanged"))
     made = " (made)" if added.course_created else ""
     out.print(f"{added.course_id}{made}: {counts}, {len(added.unread)} not read", soft_wrap=True, markup=False)
     return _exit_code(added)
 
 
+def _left_out(links: Sequence[UnreadMaterial]) -> str:
+    named = ", ".join(link.path for link in links[:SHOWN_LINKS])
+    more = f" and {len(links) - SHOWN_LINKS} more" if len(links) > SHOWN_LINKS else ""
+    if len(links) == 1:
+        return f"left out: 1 link, which leads out of the folder: {named}"
+    return f"left out: {len(links)} links, which lead out of the folder: {named}{more}"
+
+
 def _exit_code(added: AddedMaterials) -> int:
-    if not added.unread:
-        return 0
-    return 1 if added.materials else 2
+    if not added.materials and (added.unread or added.left_out):
+        return 2
+    return 1 if added.unread else 0
 
 
 def show_materials(materials: Sequence[ListedMaterial], *, as_json: bool) -> int:

@@ -22,6 +22,7 @@ from schemas.errors import ConfigurationError
 from schemas.named_models import CallLimits, TokenPrice
 from schemas.rate_limits import effective_limits
 from schemas.settings import ModelRole, Settings
+from schemas.versions import purpose_of
 
 ROLES: tuple[ModelRole, ...] = ("chat", "research", "generate", "review", "judge", "embedding")
 TABLE_WIDTH = 180
@@ -74,7 +75,7 @@ async def list_models() -> list[ModelLine]:
         roles = _roles(settings)
         names = [*roles, *providers.named_models()]
         names += [other for named in providers.named_models().values() for other in named.fallback]
-        unique = list(dict.fromkeys(names))
+        unique = [name for name in dict.fromkeys(names) if purpose_of(name) is None]  # which `headrace versions` lists
         return list(await asyncio.gather(*(_line(providers, settings, name, roles) for name in unique)))
 
 

@@ -15,6 +15,7 @@
         ├── AnswerRejected          the model's answer did not fit the schema after the repair rounds
         │   └── PromptEchoed            the worker gave the prompt back instead of an answer
         ├── JobEnded                the job was cancelled at the provider, or its result is gone
+        ├── TrainingFailed          a fine-tuning job ended without a model; the message has the provider's reason
         ├── ContentRefused          the provider's content filter withheld the answer
         ├── BudgetExceeded          a budget leaves no room; nothing was spent on this call
         ├── ExpectationFailed       data broke an expectation it was declared to meet
@@ -138,6 +139,13 @@ class JobEnded(TerminalError):
     """The job was cancelled at the provider, or its result is no longer kept; calling again submits a new one."""
 
     code = "job_ended"
+
+
+class TrainingFailed(TerminalError):
+    """The provider ended the fine-tuning job without a model; mend what the message says and begin a new run."""
+
+    code = "training_failed"
+    resumable = False
 
 
 class ContentRefused(TerminalError):

@@ -51,12 +51,17 @@ class UnreadMaterial(_Frozen):
 
 
 class AddedMaterials(_Frozen):
-    """What `add_materials` did."""
+    """What `add_materials` did.
+
+    Attributes:
+        left_out: links in a folder that lead out of it, which are not followed.
+    """
 
     course_id: str
     course_created: bool
     materials: tuple[MaterialChange, ...]
     unread: tuple[UnreadMaterial, ...]
+    left_out: tuple[UnreadMaterial, ...] = ()
 
     def count(self, change: Literal["added", "updated", "unchanged"]) -> int:
         """How many materials were `change`d."""

@@ -12,6 +12,11 @@ SearchMode = Literal["hybrid", "words", "vectors", "legacy"]
 Fusion = Literal["scores", "ranks"]
 
 
+def says_something(text: str) -> bool:
+    """True where `text` has a letter or a digit of any script; to a search, all that has none says the same."""
+    return any(character.isalnum() for character in text)
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import retrieval
+from benchmarks import chunk_lengths
+from benchmarks.chunk_lengths import Embedder, LengthReport, show_lengths, try_length, ways
 from benchmarks.embedding import BATCH, changed, compared, documents
 from benchmarks.retrieval import measure, ndcg, paired_bootstrap, read_collection, recall, show, try_collection
 from benchmarks.search import measure as measure_search
@@ -90,14 +91,41 @@ def collection(folder: Path) -> Path:
     return folder
 
 
-async def test_a_collection_is_indexed_and_every_way_of_ranking_scored(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def by_words(texts: Sequence[str], _: Path | None) -> Any:
-        return np.array([embed(text, 384) for text in texts], dtype=np.float32)
+def by_words(texts: Sequence[str]) -> Any:
+    """As the scripted provider embeds."""
+    return np.array([embed(text, 384) for text in texts], dtype=np.float32)
 
-    monkeypatch.setattr(retrieval, "embed_all", by_words)
-    trial = await try_collection(database_url, read_collection(collection(tmp_path / "cranfield")), None)
+
+async def test_a_document_is_found_by_the_best_of_its_chunks(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read_collection(collection(tmp_path / "cranfield"))
+    long = [(key, title, f"{body} " + "Of other things. " * 40) for key, title, body in found.documents]
+    score = await try_length(database_url, found._replace(documents=long), by_words, ways([64])[1])
+    assert (score.tokens, score.overlap, score.words, score.hybrid) == (64, 8, 1.0, 1.0)
+    assert 4 <= score.chunks <= 8
+    show_lengths(LengthReport(scores=[score]))
+    assert capsys.readouterr().out.splitlines()[1].startswith("cranfield        64        8 ")
+
+
+def test_a_text_is_embedded_once_however_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sequence[str]] = []
+
+    def note(texts: Sequence[str], _: Path | None) -> Any:
+        asked.append(texts)
+        return by_words(texts)
+
+    monkeypatch.setattr(chunk_lengths, "embed_all", note)
+    embedder = Embedder(None)
+    assert (embedder(["a", "b", "a"]) == by_words(["a", "b", "a"])).all()
+    assert (embedder(["c", "a"]) == by_words(["c", "a"])).all()
+    assert asked == [["a", "b"], ["c"]]
+
+
+async def test_a_collection_is_indexed_and_every_way_of_ranking_scored(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = await try_collection(database_url, read_collection(collection(tmp_path / "cranfield")), by_words)
     assert [query.text for query in trial.queries] == ["smallest key of a heap", "rotate a tree"]
     report = measure([trial])
     scores = {score.ranking: (score.ndcg_10, score.recall_100) for score in report.scores}

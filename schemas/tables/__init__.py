@@ -16,6 +16,7 @@ from schemas.tables.forum import (
     User,
 )
 from schemas.tables.laboratory import Experiment, QualityMetric, Response
+from schemas.tables.laboratory_statistics import ParameterInsightRow, QualityAnalytics, SweepAnalysisRow
 from schemas.tables.ledger import (
     Answer,
     Budget,
@@ -34,9 +35,11 @@ from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, 
 from schemas.tables.search import WebSearchCache
 from schemas.tables.terms import TermDeletion, TermDocument, TermPostings, TermSegment
 from schemas.tables.training import TrainingExport
+from schemas.tables.versions import AbTest, FineTuningJob, ModelPromotion, ModelVersion
 
 __all__ = [
     "SCHEMA_REVISION",
+    "AbTest",
     "AiAnswer",
     "AiConversation",
     "AiMessage",
@@ -58,13 +61,18 @@ __all__ = [
     "Enrollment",
     "Experiment",
     "Feedback",
+    "FineTuningJob",
     "LlmBody",
     "LlmRequest",
     "MaterialEmbedding",
     "MigrationChunk",
     "MigrationReject",
     "MigrationRow",
+    "ModelPromotion",
+    "ModelVersion",
+    "ParameterInsightRow",
     "Post",
+    "QualityAnalytics",
     "QualityMetric",
     "RateWindow",
     "Response",
@@ -72,6 +80,7 @@ __all__ = [
     "RunAttempt",
     "SourceRecord",
     "Step",
+    "SweepAnalysisRow",
     "TermDeletion",
     "TermDocument",
     "TermPostings",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, Integer
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, Integer, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base
@@ -22,12 +25,13 @@ class _Kept(Migrated):
 
 
 class Experiment(_Kept, Base):
-    """A prompt and the ranges of parameters to try it with."""
+    """A prompt and the ranges of parameters to try it with; of a sweep of ours, `spec` says all of it."""
 
     __tablename__ = "experiments"
     __table_args__ = (
         one_of("status", "pending", "running", "completed", "failed", "cancelled"),
         Index("ix_experiments_created_at", "created_at"),
+        Index("ix_experiments_tags", "tags", postgresql_using="gin"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -53,17 +57,40 @@ class Experiment(_Kept, Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+    run_id: Mapped[UUID | None] = mapped_column(index=True)
+    """The run that asks; no key, as runs may be deleted. These are NULL on experiments of the older laboratory:"""
+    project: Mapped[str | None]
+    spec: Mapped[dict[str, Any] | None]
+    """A `SweepSpec`, with the models that were configured where it names none."""
+    total_combinations: Mapped[int | None] = mapped_column(Integer)
+    total_calls: Mapped[int | None] = mapped_column(Integer)
+    """Of the whole grid; an adaptive strategy asks fewer."""
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    is_favourite: Mapped[bool] = mapped_column(server_default=text("false"))
+    archived_at: Mapped[datetime | None]
 
 
 class Response(_Kept, Base):
-    """What a model answered with one combination of parameters."""
+    """What a model answered with one combination of parameters, or why it did not."""
 
     __tablename__ = "responses"
+    __table_args__ = (
+        one_of("status", "succeeded", "failed"),
+        CheckConstraint("content IS NOT NULL OR error_class IS NOT NULL", name="content"),
+        Index(
+            "uq_responses_cell",
+            "experiment_id",
+            "combination_key",
+            "repetition",
+            unique=True,
+            postgresql_where="combination_key IS NOT NULL",
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), index=True)
     prompt: Mapped[str | None]
-    content: Mapped[str]
+    content: Mapped[str | None]
     model: Mapped[str | None]
     temperature: Mapped[float | None] = mapped_column(DOUBLE)
     top_p: Mapped[float | None] = mapped_column(DOUBLE)
@@ -75,6 +102,19 @@ class Response(_Kept, Base):
     total_tokens: Mapped[int | None] = mapped_column(Integer)
     latency_ms: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime]
+    status: Mapped[str] = mapped_column(server_default="succeeded")
+    system_prompt: Mapped[str | None]
+    combination_key: Mapped[str | None]
+    """SHA-256 of the prompts, the model and the parameters; NULL on responses of the older laboratory."""
+    repetition: Mapped[int | None] = mapped_column(Integer)
+    request_id: Mapped[UUID | None] = mapped_column(index=True)
+    """Row of `llm_requests`; its `attempt` tells how often the provider was asked."""
+    cost_usd: Mapped[Decimal | None]
+    replayed: Mapped[bool | None]
+    """The ledger had the answer; nothing was paid for it this time."""
+    finish_reason: Mapped[str | None]
+    error_class: Mapped[str | None]
+    error_message: Mapped[str | None]
 
 
 class QualityMetric(_Kept, Base):

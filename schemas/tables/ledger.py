@@ -151,6 +151,7 @@ class LlmRequest(Migrated, Base):
         Index("ix_llm_requests_user_id_id", "user_id", "id"),
         Index("ix_llm_requests_open", "worker_id", postgresql_where="status = 'reserved'"),
         Index("ix_llm_requests_of_conversations", "created_at", postgresql_where="context ? 'conversation_id'"),
+        Index("ix_llm_requests_of_ab_tests", "created_at", postgresql_where="context ? 'ab_tests'"),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 

@@ -17,7 +17,7 @@ from schemas.calls import total_cost
 from schemas.canonical import require_storable
 from schemas.errors import BadInput
 from schemas.identifiers import new_id
-from schemas.search import CourseChoice
+from schemas.search import CourseChoice, says_something
 from tasks.answering.answers import store_answer
 from tasks.answering.claims import Checked, check_claims, compose
 from tasks.answering.confidence import confidence_of
@@ -61,7 +61,7 @@ async def ask(
         limits: how much a model is shown; 5 materials and 2,000 tokens, 3,000 over several courses.
 
     Raises:
-        BadInput: there is no question, or it is too long.
+        BadInput: there is no question, it is too long, or it has neither a letter nor a digit.
         NotFound: there is no such course, or the user is not enrolled in it.
         AnswerRejected, BudgetExceeded, ConfigurationError, RetriesExhausted: the model could not be used.
     """
@@ -85,14 +85,26 @@ def require_question(question: str) -> str:
     """`question` without the blanks around it.
 
     Raises:
+        BadInput: as `require_said`, or it has neither a letter nor a digit.
+    """
+    said = require_said(question)
+    if not says_something(said):
+        raise BadInput("there is nothing to look for: the question has neither a letter nor a digit")
+    return said
+
+
+def require_said(said: str) -> str:
+    """`said`, which may be no more than a sign, without the blanks around it.
+
+    Raises:
         BadInput: nothing is left of it, it is too long, or Postgres cannot store it.
     """
-    require_storable(question, "question")
-    if not question.strip():
+    require_storable(said, "question")
+    if not said.strip():
         raise BadInput("there is no question")
-    if len(question) > LONGEST_QUESTION:
-        raise BadInput(f"the question has {len(question):,} characters; at most {LONGEST_QUESTION:,} can be asked")
-    return question.strip()
+    if len(said) > LONGEST_QUESTION:
+        raise BadInput(f"the question has {len(said):,} characters; at most {LONGEST_QUESTION:,} can be asked")
+    return said.strip()
 
 
 @dataclass(frozen=True)

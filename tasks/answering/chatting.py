@@ -18,15 +18,16 @@ from schemas.answering import ChatTurn, CitedPassage, ContextLimits, Conversatio
 from schemas.calls import ChatParameters, Message
 from schemas.canonical import require_storable
 from schemas.errors import AnswerRejected, BadInput, NotFound
-from tasks.answering.ask import Shown, find_passages, require_question
+from schemas.search import says_something
+from tasks.answering.ask import Shown, find_passages, require_said
 from tasks.answering.conversations import call_context, say, take_conversation
 from tasks.answering.courses import readable_courses
-from tasks.answering.fencing import fence_for, quote
 from tasks.answering.memory import Memory, remember
 from tasks.answering.pages import Page, facts_text, find_page
 from tasks.answering.quotations import CheckedReply, check_reply
 from tasks.answering.searching import Search
 from tasks.ledger.calls import Completion, complete
+from tasks.ledger.fencing import fence_for, quote
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.scope import CallScope, current_scope
 from tasks.ledger.session import Ledger, open_ledger
@@ -74,7 +75,7 @@ async def chat(
         BadInput: nothing was said, there is no such page, or it has no such fact.
         BudgetExceeded, ConfigurationError, RetriesExhausted: the model could not be used.
     """
-    said = require_question(said)
+    said = require_said(said)
     require_storable(user, "user")
     if not user or history < 2:
         raise BadInput("a conversation is somebody's, and remembers at least 2 messages")
@@ -135,7 +136,11 @@ def _turn_of(ledger: Ledger, conversation: Conversation) -> Iterator[None]:
 async def _look_up(
     search: Search, said: str, courses: Sequence[str], reader: str | None, project: str | None, *, required: bool
 ) -> Shown:
-    """The passages for what was said; none where nothing can be searched yet and the user did not name the courses."""
+    """The passages for what was said; none for a mere sign, nor where nothing can be searched yet and the user did not
+    name the courses.
+    """
+    if not says_something(said):
+        return Shown()
     try:
         return await find_passages(search, said, courses, reader, ContextLimits(), project)
     except NotFound as missing:

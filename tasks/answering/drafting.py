@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from schemas.answering import Passage
 from schemas.calls import ChatParameters, Message
 from tasks.answering.claims import MOST_CLAIMS, DraftAnswer, narrow_schema
-from tasks.answering.fencing import fence_for, quote
 from tasks.ledger.calls import complete_structured
+from tasks.ledger.fencing import fence_for, quote
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.session import open_ledger
 from tasks.ledger.steps import step

@@ -19,8 +19,8 @@ from schemas.calls import ChatParameters, Message
 from schemas.canonical import postgres_text
 from tasks.answering.context import count_tokens
 from tasks.answering.conversations import call_context, without_blank
-from tasks.answering.fencing import fence_for, quote
 from tasks.ledger.calls import complete
+from tasks.ledger.fencing import fence_for, quote
 from tasks.ledger.prompts import Prompt
 from tasks.ledger.session import Ledger
 

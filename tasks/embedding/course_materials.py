@@ -76,7 +76,7 @@ async def add_materials(
     """The files at `paths` are materials of the course, as they are now.
 
     A file that was added before is updated where anything of it changed. What cannot be read is named in the result,
-    and the rest goes on.
+    and the rest goes on; so are links in a folder that lead out of it: what is not in it is not read.
 
     Args:
         course: id or code.
@@ -90,7 +90,7 @@ async def add_materials(
         NotFound: there is no such course.
         BadInput: several courses have this code, a file is not below `root`, or no path is given.
     """
-    files, unread = _find(paths)
+    files, unread, left_out = _find(paths)
     known = {file: _known_path(file, root) for file in files}
     async with open_ledger() as ledger:
         with database_errors():
@@ -101,7 +101,13 @@ async def add_materials(
             with database_errors():
                 async with ledger.engine.begin() as connection:
                     changes += await connection.run_sync(_add, course_id, batch)
-    return AddedMaterials(course_id=course_id, course_created=created, materials=tuple(changes), unread=tuple(unread))
+    return AddedMaterials(
+        course_id=course_id,
+        course_created=created,
+        materials=tuple(changes),
+        unread=tuple(unread),
+        left_out=tuple(left_out),
+    )
 
 
 async def list_materials(course: str | None = None) -> list[ListedMaterial]:
@@ -138,20 +144,25 @@ _Found = dict[Path, Sequence[str]]
 """Files by the names that say what they are."""
 
 
-def _find(paths: Iterable[str | Path]) -> tuple[_Found, list[UnreadMaterial]]:
-    """Each file once, and what is nothing to read."""
+def _find(paths: Iterable[str | Path]) -> tuple[_Found, list[UnreadMaterial], list[UnreadMaterial]]:
+    """Each file once, what is nothing to read, and links that are not followed."""
     found: _Found = {}
-    unread = []
+    unread: list[UnreadMaterial] = []
+    left_out: dict[str, UnreadMaterial] = {}
     given = [Path(os.path.abspath(os.path.expanduser(path))) for path in paths]
     if not given:
         raise BadInput("name a file or a folder to add")
     for path in given:
         try:
-            for file in find_documents(path, EXTENSIONS):
-                found.setdefault(file, names_of(file, path))
+            there = find_documents(path, EXTENSIONS)
         except BadInput as error:
             unread.append(UnreadMaterial(path=shown_path(str(path)), reason=str(error)))
-    return found, unread
+            continue
+        for file in there.files:
+            found.setdefault(file, names_of(file, path))
+        for link in map(shown_path, map(str, there.leading_out)):
+            left_out[link] = UnreadMaterial(path=link, reason=f"{link} is a link that leads out of the folder")
+    return found, unread, list(left_out.values())
 
 
 def _known_path(file: Path, root: str | Path | None) -> str:

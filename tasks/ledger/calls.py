@@ -41,6 +41,7 @@ from tasks.ledger.gateway import CallOutcome, answer_call
 from tasks.ledger.scope import CallScope
 from tasks.ledger.scoping import require_unicode, scope_of
 from tasks.ledger.session import Ledger, open_ledger
+from tasks.ledger.versions import put_in_charge
 
 T = TypeVar("T", bound=BaseModel)
 Prompt = str | Sequence[Message]
@@ -121,7 +122,8 @@ async def complete(
 
     Args:
         prompt: a user message, or the whole conversation.
-        model: LiteLLM name or named model; by default the model set for `role`.
+        model: LiteLLM name, named model, or `version:PURPOSE` for the version in charge of a purpose; by default the
+            model set for `role`.
         user: whose call it is; its answer is replayed for this user only.
         purpose: what it is for, shown in cost reports.
         repetition: calls that differ in nothing else are answered anew for each number.
@@ -143,7 +145,7 @@ async def complete(
             parameters=parameters or ChatParameters(),
         )
         scope = scope_of(ledger, project, user, purpose, repetition, context, max_age, insight_type)
-        return _completion(await answer_or_fall_back(ledger, call, scope))
+        return _completion(await answer_or_fall_back(ledger, *await put_in_charge(ledger, call, scope)))
 
 
 async def complete_structured(
@@ -180,7 +182,7 @@ async def complete_structured(
             output_name=re.sub(r"[^A-Za-z0-9_-]", "_", output.__name__)[:64],
         )
         scope = scope_of(ledger, project, user, purpose, repetition, context, max_age, insight_type)
-        return await _until_it_fits(ledger, call, scope, output)
+        return await _until_it_fits(ledger, *await put_in_charge(ledger, call, scope), output)
 
 
 @lru_cache(maxsize=256)
@@ -297,6 +299,7 @@ async def estimate_cost(
         else:
             name = model or ledger.settings.model_for(role)
             call = ChatCall(model=name, messages=_messages(prompt), parameters=parameters or ChatParameters())
+            call, _ = await put_in_charge(ledger, call, CallScope(project=ledger.settings.project))
         return await estimate_call(ledger, call, await describe_model(ledger, call))
 
 

@@ -67,13 +67,16 @@ async def answer_or_fall_back(ledger: Ledger, call: Substitutable, scope: CallSc
 def as_fallback(scope: CallScope, asked_for: str, why: HeadraceError | None = None) -> CallScope:
     """`scope` with a note for the row: which model was asked for, and the code of why it did not answer."""
     note = {"fallback_for": asked_for} | ({"fallback_because": _code(why)} if why else {})
-    return replace(scope, context={**(scope.context or {}), **note})
+    return replace(scope, context={**(scope.context or {}), **note}, version=None)
 
 
 def _fitted(call: Substitutable, model: ModelInfo) -> Substitutable:
+    """`call` as `model` takes it."""
+    return fitted_chat(call, model) if isinstance(call, ChatCall) else call.model_copy(update={"model": model.model})
+
+
+def fitted_chat(call: ChatCall, model: ModelInfo) -> ChatCall:
     """`call` as `model` takes it: no longer an answer than it gives, no sampling where it chooses its own."""
-    if not isinstance(call, ChatCall):
-        return call.model_copy(update={"model": model.model})
     parameters: dict[str, object] = {}
     if model.max_output_tokens is not None:
         parameters["max_tokens"] = min(call.parameters.max_tokens, model.max_output_tokens)

@@ -344,7 +344,7 @@ class _Flight:
             "request": postgres_json(_shown(_as_sent(self.call, self.model))),
             "status": "reserved",
             "cost_source": self.estimate.source,
-            "model_version": self.model.version,
+            "model_version": scope.version or self.model.version,
             "context": postgres_json(scope.context) if scope.context else None,
             "insight_type": scope.insight_type,
         }

@@ -21,6 +21,7 @@ class CallScope:
         repetition: tells apart repeats that must differ.
         max_age: a stored answer older than this is not used again; the model is asked anew. None: however old.
         insight_type: column of the request's row, by which the keyword service finds its requests.
+        version: of the model, as `PURPOSE/NUMBER`, where the call named a purpose.
     """
 
     project: str
@@ -33,6 +34,7 @@ class CallScope:
     context: dict[str, Any] | None = None
     max_age: timedelta | None = None
     insight_type: str | None = None
+    version: str | None = None
 
 
 current_scope: ContextVar[CallScope | None] = ContextVar("headrace_scope", default=None)

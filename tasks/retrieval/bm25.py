@@ -90,7 +90,12 @@ class WordScores:
             places = wanted - first
             kept[places[(places >= 0) & (places < size)]] = True
             self._scores[~kept] = 0.0
-        self.best: list[int] = (_highest(self._scores, depth) + first).tolist()
+        self.best = self.highest(depth)
+
+    def highest(self, depth: int) -> list[int]:
+        """As `best`, so many of them."""
+        found: list[int] = (_highest(self._scores, depth) + self._first).tolist()
+        return found
 
     def score(self, number: int) -> float:
         """The score of a document; 0 where it has no term of the query, or is not wanted."""

@@ -11,7 +11,7 @@ from sqlalchemy import Row, text
 from schemas.search import CourseChoice, CourseProposal
 from tasks.ledger.session import open_ledger
 from tasks.retrieval.legacy_search import propose_by_old_rules
-from tasks.retrieval.searching import reading, search
+from tasks.retrieval.searching import reading, require_query, search
 
 MOST_COURSES = 3
 LOOKED_AT = 20
@@ -56,6 +56,7 @@ async def propose_courses(
     Raises:
         BadInput, NotFound, BudgetExceeded, ConfigurationError, RetriesExhausted: as `search`.
     """
+    require_query(question)
     async with open_ledger() as ledger:
         if mode == "legacy":
             async with reading(ledger) as connection:

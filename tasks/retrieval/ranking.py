@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.search import EVERYTHING, Fusion, SearchFilter, SearchMode, Standing, TermShare, Why
 from tasks.retrieval.bm25 import TEXTBOOK, Bm25Parameters, TermScore, WordScores
 from tasks.retrieval.fusion import RANK_CONSTANT, WORDS_SHARE, fuse_ranks, fuse_scores
+from tasks.retrieval.repeats import TextKey, first_of_each, read_texts, without_repeats
 from tasks.retrieval.tokenizing import query_terms
 from tasks.retrieval.vector_search import Generation, nearest, similarities
 from tasks.retrieval.word_search import read_words
@@ -38,13 +39,17 @@ class Found:
 
     Attributes:
         words: None where words were not asked.
+        best: those that words found, best first.
         vectors: cosine similarities by number, the nearest first; those of the best by words are among them.
         near: those that vectors found, the nearest first.
+        texts: which of them all are the same passage of the same material.
     """
 
     words: WordScores | None
-    vectors: Mapping[int, float]
-    near: Sequence[int]
+    best: Sequence[int] = ()
+    vectors: Mapping[int, float] = field(default_factory=dict)
+    near: Sequence[int] = ()
+    texts: Mapping[int, TextKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,45 +71,64 @@ async def look_up(
     limit: int = 10,
     options: RankingOptions = USUAL,
 ) -> Found:
-    """What words and vectors say of `query`; `vector` is its embedding, None where only words are asked."""
-    depth = max(CANDIDATES, limit)
+    """What words and vectors say of `query`; `vector` is its embedding, None where only words are asked.
+
+    Neither has two passages of a material that are the same.
+    """
+    depth, enough = max(CANDIDATES, limit), max(CANDIDATES // 2, limit)
     terms = query_terms(query) if mode != "vectors" else {}
     words, index = None, None
     if terms or chosen.limits:
         index = await read_words(connection, generation.chunker, terms, chosen)
     if terms and index is not None:
         words = index.score(terms, parameters=options.bm25, depth=depth)
-    if vector is None or mode == "words":
-        return Found(words, {}, ())
     wanted = index.wanted if index is not None else None
-    near = await nearest(connection, generation, vector, limit=depth, wanted=wanted, chosen=chosen)
-    if words is None:
-        return Found(None, near, tuple(near))
-    others = [number for number in words.best if number not in near]
-    also = await similarities(connection, generation, vector, np.array(others, dtype=np.int32))
-    return Found(words, near | also, tuple(near))
+    cosines: dict[int, float] = {}
+
+    async def by_vectors(most: int) -> list[int]:
+        if vector is None or mode == "words":
+            return []
+        near = await nearest(connection, generation, vector, limit=most, wanted=wanted, chosen=chosen)
+        cosines.update(near)
+        return list(near)
+
+    async def by_words(most: int) -> list[int]:
+        return words.highest(most) if words is not None else []
+
+    near, best = await by_vectors(depth), words.best if words is not None else []
+    texts = await read_texts(connection, dict.fromkeys([*near, *best]))
+    near = await without_repeats(connection, near, depth, by_vectors, texts, enough=enough)
+    best = await without_repeats(connection, best, depth, by_words, texts, enough=enough)
+    vectors = {number: cosines[number] for number in near}
+    if vector is not None and mode != "words":
+        others = np.array([number for number in best if number not in vectors], dtype=np.int32)
+        vectors |= await similarities(connection, generation, vector, others)
+    return Found(words, best, vectors, near, texts)
 
 
 def rank(found: Found, mode: SearchMode = "hybrid", options: RankingOptions = USUAL) -> list[Ranked]:
-    """The chunks that were found, best first; equal ones in the order they were indexed."""
-    best = found.words.best if found.words is not None else []
+    """The chunks that were found, best first; equal ones in the order they were indexed.
+
+    Of a passage that a material has more than once, the one with the best score.
+    """
     match mode:
         case "words":
-            scores = _word_scores(found, best)
+            scores = _word_scores(found, found.best)
         case "vectors":
             scores = dict(found.vectors)
         case _ if options.fusion == "ranks":
-            scores = fuse_ranks([best, found.near], k=options.rank_constant)
+            scores = _rank_scores(found, options.rank_constant)
         case _:
-            words = _word_scores(found, {*best, *found.vectors})
+            words = _word_scores(found, {*found.best, *found.vectors})
             scores = fuse_scores(words, found.vectors, words_share=options.words_share)
-    return [Ranked(number, scores[number]) for number in sorted(scores, key=lambda one: (-scores[one], one))]
+    ordered = sorted(scores, key=lambda one: (-scores[one], one))
+    return [Ranked(number, scores[number]) for number in first_of_each(ordered, found.texts)]
 
 
 def reasons(found: Found, ranked: Sequence[Ranked], mode: SearchMode) -> dict[int, tuple[float, Why]]:
     """Relevance, from 0 to 1, and reasons of these chunks, by number."""
     shares = found.words.explain([one.number for one in ranked]) if found.words is not None else {}
-    by_words = {number: place for place, number in enumerate(found.words.best if found.words else [], start=1)}
+    by_words = {number: place for place, number in enumerate(found.best, start=1)}
     by_vectors = {number: place for place, number in enumerate(found.near, start=1)}
     return {one.number: _reason(one, found, shares.get(one.number, []), by_words, by_vectors, mode) for one in ranked}
 
@@ -115,6 +139,13 @@ def _word_scores(found: Found, numbers: Iterable[int]) -> dict[int, float]:
         return {}
     scores = {number: found.words.score(number) for number in numbers}
     return {number: score for number, score in scores.items() if score > 0}
+
+
+def _rank_scores(found: Found, k: float) -> dict[int, float]:
+    """Ranks made one, text by text: words and vectors may know the same one by different numbers."""
+    keys = {number: found.texts.get(number, number) for number in [*found.best, *found.near]}
+    fused = fuse_ranks([[keys[number] for number in ranking] for ranking in (found.best, found.near)], k=k)
+    return {number: fused[key] for number, key in keys.items()}
 
 
 def _reason(

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blocks.database import database_errors
 from schemas.canonical import require_storable
 from schemas.errors import BadInput, NotFound
-from schemas.search import SearchFilter, SearchHit, SearchMode, SearchOutcome, Standing, Why
+from schemas.search import SearchFilter, SearchHit, SearchMode, SearchOutcome, Standing, Why, says_something
 from tasks.ledger.calls import embed
 from tasks.ledger.reranking import rerank
 from tasks.ledger.session import Ledger, open_ledger
@@ -127,7 +127,7 @@ async def search(
         user: whose search it is; its calls count for this user, and are replayed for this user only.
 
     Raises:
-        BadInput: there is no query, or an argument is out of its range.
+        BadInput: there is no query, it has neither a letter nor a digit, or an argument is out of its range.
         NotFound: nothing is embedded yet, or there is no such course; the message says what to do.
         BudgetExceeded, ConfigurationError, RetriesExhausted: as `embed` and `rerank`.
     """
@@ -158,6 +158,22 @@ async def known_courses(connection: AsyncConnection, chosen: SearchFilter) -> Se
     return chosen.model_copy(update={"courses": tuple(row.id for row in rows)})
 
 
+def require_query(query: str) -> str:
+    """`query` without the blanks around it.
+
+    Raises:
+        BadInput: there is nothing in it to search for, or it is too long.
+    """
+    require_storable(query, "query")
+    if not query.strip():
+        raise BadInput("there is no query to search for")
+    if not says_something(query):
+        raise BadInput("there is nothing to search for: the query has neither a letter nor a digit")
+    if len(query) > LONGEST_QUERY:
+        raise BadInput(f"a query has at most {LONGEST_QUERY:,} characters, this one has {len(query):,}")
+    return query.strip()
+
+
 def _checked(
     query: str,
     mode: SearchMode,
@@ -168,11 +184,7 @@ def _checked(
     rerank_model: str | None,
     options: RankingOptions,
 ) -> Wish:
-    require_storable(query, "query")
-    if not query.strip():
-        raise BadInput("there is no query to search for")
-    if len(query) > LONGEST_QUERY:
-        raise BadInput(f"a query has at most {LONGEST_QUERY:,} characters, this one has {len(query):,}")
+    query = require_query(query)
     if not 1 <= limit <= MOST_HITS:
         raise BadInput(f"limit is from 1 to {MOST_HITS}, not {limit}")
     for name, value in (("min_relevance", min_relevance), ("mmr", mmr)):
@@ -181,7 +193,7 @@ def _checked(
     if mode == "legacy" and (mmr is not None or rerank_model):
         raise BadInput("the old rules rank by themselves: legacy goes with neither MMR nor a model that reranks")
     least = min_relevance if min_relevance is not None else 0.3 if mode == "legacy" else 0.0
-    return Wish(query.strip(), mode, chosen, limit, least, mmr, rerank_model, options)
+    return Wish(query, mode, chosen, limit, least, mmr, rerank_model, options)
 
 
 async def _search(ledger: Ledger, wish: Wish, payer: _Payer) -> SearchOutcome:

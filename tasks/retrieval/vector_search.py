@@ -88,28 +88,50 @@ async def nearest(
     Args:
         wanted: numbers of the chunks that `chosen` lets through; None for all.
     """
-    values = {"query": literal(query), "limit": limit, "chunker": generation.chunker}
-    if wanted is not None and (wanted.size <= EXACT_BELOW or not generation.index_built):
-        return await similarities(connection, generation, query, wanted, limit=limit)
-    if generation.index_built:
+    if generation.index_built and (wanted is None or wanted.size > EXACT_BELOW):
         await connection.execute(_SETTINGS)
+        # The generation and the type are written out: only then is the partial index the query's own.
+        among = EVERYTHING if wanted is None else chosen
+        by_index = f"{generation.indexed} <=> CAST(:query AS {generation.type})"
+        found = await _in_order(connection, generation, query, limit, among, by_index)
+        if len(found) >= limit:
+            passing = found if wanted is None else set(wanted.tolist())  # an equal text may be in another course too
+            return {number: similarity for number, similarity in found.items() if number in passing}
+    # There is no index, or its graph leads no further, as out of many vectors that are all but equal.
+    if wanted is None:
+        return await _in_order(connection, generation, query, limit, EVERYTHING, _EXACT)
+    return await similarities(connection, generation, query, wanted, limit=limit)
+
+
+_EXACT = "embedding <=> CAST(:query AS vector)"
+"""Distance, spelled so that no index is walked."""
+
+
+async def _in_order(
+    connection: AsyncConnection,
+    generation: Generation,
+    query: Sequence[float],
+    limit: int,
+    chosen: SearchFilter,
+    distance: str,
+) -> dict[int, float]:
+    """Similarity of the chunks of the first `limit` texts in the order of `distance`, of those that `chosen` has."""
     among = ""
-    if wanted is not None:
+    if chosen.limits:
         among = f"""
             AND EXISTS (SELECT FROM chunks JOIN course_materials ON course_materials.id = chunks.material_id
                         WHERE chunks.chunker = :chunker AND chunks.content_hash = material_embeddings.content_hash
                         AND {WANTED_MATERIALS})"""
-        values |= filter_values(chosen)
-    # The generation and the type are written out: only then is the partial index the query's own.
     near = f"""
         WITH found AS MATERIALIZED (
-            SELECT content_hash, {generation.indexed} <=> CAST(:query AS {generation.type}) AS distance
+            SELECT content_hash, {distance} AS distance
             FROM material_embeddings WHERE generation_id = {generation.id}{among}
-            ORDER BY {generation.indexed} <=> CAST(:query AS {generation.type}) LIMIT :limit
+            ORDER BY {distance} LIMIT :limit
         ){_NUMBERED}"""
+    values = {"query": literal(query), "limit": limit, "chunker": generation.chunker}
+    values |= filter_values(chosen) if chosen.limits else {}
     rows = (await connection.execute(text(near), values)).all()
-    passing = set(wanted.tolist()) if wanted is not None else None  # an equal text may be in another course too
-    return _nearest_first([(row.number, row.distance) for row in rows if passing is None or row.number in passing])
+    return _nearest_first([(row.number, row.distance) for row in rows])
 
 
 async def similarities(

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from flows import answering
 from flows.answering import answer_question
 from flows.answering_presentation import as_markdown
 from flows.running import run_flow
+from flows.spoken_lines import split_lines
 from schemas.answering import AnswerReport
 from schemas.errors import BadInput
 from schemas.settings import Settings
@@ -110,6 +113,7 @@ def test_a_question_that_no_model_could_answer_is_resumed(
 def test_what_is_asked_of_nobody_and_nowhere_is_bad_input(school: Engine, headrace: Run) -> None:
     for arguments, reason in (
         (("ask", " "), "there is no question"),
+        (("ask", "?? — 🙂"), "the question has neither a letter nor a digit"),
         (("ask", "Why?", "--tokens", "9"), "at least 1 material and 100 tokens"),
         (("ask", "Why?", "--course", "art"), "there is no course art"),
         (("threads", "answer", "nowhere"), "there is no thread nowhere"),
@@ -140,7 +144,8 @@ def test_a_thread_is_asked_answered_and_resolved_from_the_shell(school: Engine, 
 
 
 def test_chat_answers_each_line_of_a_pipe_and_goes_on_later(school: Engine, headrace: Run, tutor: Tutor) -> None:
-    done = headrace("chat", "--user", "ada", "--course", "math", "--bare", "--json", stdin=b"Hello\n\nAnd so?")
+    done = headrace("chat", "--user", "ada", "--course", "math", "--bare", "--json", stdin=b"Hello\nAnd so?")
+    assert (done.code, done.json["status"], done.json["refused"]) == (0, "completed", [])
     assert [turn["question"] for turn in done.json["turns"]] == ["Hello", "And so?"]
     conversation = done.json["conversation_id"]
     assert f"`headrace chat --conversation {conversation}` goes on with it" in done.err
@@ -155,6 +160,38 @@ def test_chat_answers_each_line_of_a_pipe_and_goes_on_later(school: Engine, head
     assert headrace("conversations", "list", "--user", "bob", "--json").json["rows"] == []
     converted = headrace("threads", "convert", conversation, "--tag", "hello", "--json")
     assert converted.json["thread"]["content"].startswith("**You:** Hello\n\n**Quokka:** reply 1")
+
+
+BAD_LINES = {
+    b"": "is empty",
+    b" \t\xc2\xa0": "is empty",
+    b"caf\xe9": "is not UTF-8",
+    b"a\0b": "has a NUL in it",
+    b"x" * 8_001: "has 8,001 characters; at most 8,000 can be said at once",
+    "é".encode() * 1_000_000: "is too long; at most 8,000 characters can be said at once",
+}
+
+
+def test_a_bad_line_of_a_pipe_gets_its_sentence_and_the_others_are_answered(
+    school: Engine, headrace: Run, tutor: Tutor
+) -> None:
+    lines = [b"Hello", *BAD_LINES, "é".encode() * 8_000, b"And so?"]
+    done = headrace("chat", "--user", "ada", "--bare", stdin=b"\r\n".join(lines))
+    said = [line for line in done.err.splitlines() if line.startswith("headrace: ")]
+    assert said == [f"headrace: line {number} {reason}" for number, reason in enumerate(BAD_LINES.values(), start=2)]
+    assert (done.code, done.out.splitlines()) == (1, ["reply 1", "reply 2", "reply 3"])
+    assert tutor.last["user"] == "And so?"
+    found = headrace("chat", "--user", "ada", "--bare", "--json", stdin=b"\n\nHello\n").json
+    assert (found["status"], len(found["turns"])) == ("failed", 1)
+    assert found["refused"] == [{"line": number, "reason": f"line {number} is empty"} for number in (1, 2)]
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(1, 50))
+def test_lines_are_the_same_however_they_arrive(lines: list[bytes], size: int) -> None:
+    written = b"\n".join(lines)
+    pieces = iter([written[start : start + size] for start in range(0, len(written), size)])
+    expected = written.split(b"\n")
+    assert list(split_lines(pieces)) == (expected if expected[-1] else expected[:-1])
 
 
 def test_nothing_said_is_nothing_done(school: Engine, headrace: Run, look: Look) -> None:
@@ -178,6 +215,12 @@ def test_old_messages_are_cleaned_up_from_the_shell(school: Engine, headrace: Ru
     look("UPDATE ai_messages SET created_at = created_at - interval '91 days'")
     assert headrace("conversations", "clean", "--bare").out == "2 messages older than 90 days are gone\n"
     assert headrace("conversations", "clean", "--bare", "--json").json["messages"] == 0
+
+
+async def test_a_question_of_signs_alone_begins_nothing(school: Engine, settings: Settings, look: Look) -> None:
+    with pytest.raises(BadInput, match="neither a letter nor a digit"):
+        await run_flow(answer_question, {"question": "¿?!"}, bare=True)
+    assert look("SELECT 1 FROM runs") == look("SELECT 1 FROM llm_requests") == []
 
 
 async def test_a_thread_names_its_question_and_its_course(school: Engine, settings: Settings) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
+import time
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +22,7 @@ from schemas.errors import BadInput, DatabaseUnavailable
 from schemas.search import SearchMode, SearchOutcome
 from schemas.settings import Settings
 from tasks.embedding import filling
+from tasks.embedding.templates import text_hash
 from tasks.ledger.isolation import as_user
 from tasks.ledger.session import Ledger
 from tasks.retrieval.searching import search
@@ -34,6 +38,11 @@ SMALL = {"HEADRACE_CHUNK_TOKENS": 200, "HEADRACE_EMBEDDING_BATCH_ITEMS": 5, "HEA
 def asked(provider: ScriptedProvider, after: int = 0) -> list[str]:
     """The texts that the provider was asked for, from its request number `after` on."""
     return [each for served in provider.log[after:] for each in served.body["input"]]
+
+
+def texts_asked(provider: ScriptedProvider, after: int) -> list[str]:
+    """The hashes of the texts that it was asked for, each as often as it was."""
+    return sorted(map(text_hash, asked(provider, after)))
 
 
 Shown = list[tuple[UUID | None, float]]
@@ -91,7 +100,8 @@ async def test_of_real_documents_exactly_what_changed_is_asked_for(
     known = {row["content_hash"] for row in before}
     new = [row for row in look("SELECT * FROM chunks") if row["content_hash"] not in known]
     assert {row["material_id"] for row in new} == {edited, renamed}
-    assert Counter(asked(provider, count)).total() == second.embedded == len(new)
+    assert texts_asked(provider, count) == sorted(row["content_hash"] for row in new)
+    assert second.embedded == len(new)
     assert sum(row["material_id"] == edited for row in new) == 1  # the chunk at whose end the remark stands
     assert sum(row["material_id"] == renamed for row in new) == len(
         [row for row in before if row["material_id"] == renamed]
@@ -104,8 +114,8 @@ async def test_of_real_documents_exactly_what_changed_is_asked_for(
 
     count = len(provider.log)
     third = await refresh(dimensions=64)
-    assert sorted(asked(provider, count)) == sorted(set(asked(provider, count)))
-    assert (len(asked(provider, count)), third.activated, third.generation) == (len(live), True, 2)
+    assert texts_asked(provider, count) == sorted(live)
+    assert (third.activated, third.generation) == (True, 2)
     assert look("SELECT id, status, dimensions FROM embedding_generations ORDER BY id") == [
         {"id": 1, "status": "retired", "dimensions": 384},
         {"id": 2, "status": "active", "dimensions": 64},
@@ -244,7 +254,11 @@ async def test_what_was_paid_for_and_not_stored_is_not_asked_for_again(
     assert payers == [{"status": "succeeded"}]
 
 
-def test_a_killed_refresh_goes_on_where_it_was(
+MOMENTS = random.Random(20261122).sample(range(2, 12), 3)
+"""Answers after which a refresh is killed; it takes 36."""
+
+
+def test_a_refresh_that_is_killed_three_times_pays_twice_for_nothing_but_what_was_in_flight(
     environment: Environment,
     settings: Settings,
     start: Start,
@@ -255,25 +269,33 @@ def test_a_killed_refresh_goes_on_where_it_was(
 ) -> None:
     environment(**SMALL)
     add_materials(database, lectures(60))
-    provider.hold()
-    command = start("embed")
-    provider.wait_held(1)
-    provider.release()
-    while len(provider.log) < 3:
-        assert command.pid
-    provider.hold()
-    provider.wait_held(2)  # both workers: whatever was answered before is stored
-    answered = set(asked(provider))
-    command.kill()
-    provider.release()
+    answered: set[str] = set()
+    in_flight: set[str] = set()
+    for moment in MOMENTS:
+        count = len(provider.log)
+        provider.hold()
+        command = start("embed")
+        for _ in range(moment):
+            provider.wait_held(1)
+            provider.release_one()
+        provider.wait_held(2)  # both workers: whatever was answered before is stored
+        assert len(provider.log) == count + moment
+        answered |= set(asked(provider, count))
+        command.kill()
+        provider.release()  # what was in flight is paid for, and nobody gets it
+        ends = time.monotonic() + 30
+        while len(provider.log) < count + moment + 2:
+            assert time.monotonic() < ends
+        in_flight |= set(asked(provider, count + moment))
     stored = len(look("SELECT 1 FROM material_embeddings"))
     assert 0 < stored < 60 * HEADINGS
-    in_flight = set(asked(provider)) - answered
-    count = len(provider.log)
+    assert 0 < len(in_flight) <= len(MOMENTS) * 2 * 5
     done = headrace("embed", "--json")
     assert (done.code, done.json["embedded"], done.json["activated"]) == (0, 60 * HEADINGS - stored, True)
-    assert answered & set(asked(provider, count)) == set()
-    assert len(in_flight) <= 2 * 5
+    times = Counter(asked(provider))
+    assert {each for each in times if times[each] > 1} <= in_flight
+    assert {each for each in times if times[each] == 1} >= answered - in_flight
+    assert len(times) == 60 * HEADINGS
 
 
 async def test_search_finds_everything_in_one_generation_all_through_a_swap(
@@ -302,29 +324,38 @@ async def test_search_finds_everything_in_one_generation_all_through_a_swap(
     assert look(SEARCHABLE) == [{"chunks": 40 * HEADINGS, "generations": [2], "dimensions": [32]}]
 
 
-async def test_every_search_all_through_a_swap_gives_what_its_one_generation_gives(
-    ledger: Ledger, database: Engine
+async def test_a_search_every_50_ms_gives_all_through_a_swap_what_its_one_generation_gives(
+    ledger: Ledger, database: Engine, start: Start, provider: ScriptedProvider
 ) -> None:
-    add_materials(database, lectures(40))
+    add_materials(database, real_materials(shared_data("course")))
     await refresh()
-    queries = [f"topic{number:03}" for number in (3, 17)] + ["topic7 1 word3 topic9"]
-    modes: tuple[SearchMode, ...] = ("vectors", "hybrid")
+    queries = ("When is a function differentiable?", "binary search tree rotation", "office hours and grading policy")
+    modes: tuple[SearchMode, ...] = ("vectors", "hybrid", "words")
+    every = [(query, mode) for query in queries for mode in modes]
 
-    async def ask_all() -> dict[tuple[str, SearchMode], tuple[int | None, Shown]]:
-        return {(query, mode): shown(await search(query, mode=mode)) for query in queries for mode in modes}
+    async def ask(query: str, mode: SearchMode) -> tuple[int | None, Shown]:
+        return shown(await search(query, mode=mode))
 
-    before, swap = await ask_all(), asyncio.create_task(refresh(dimensions=32))
-    seen = [await ask_all()]
-    while not swap.done():
-        seen.append(await ask_all())
-    assert (await swap).activated
-    after = await ask_all()
+    before = {each: await ask(*each) for each in every}
+    provider.hold()
+    swap = asyncio.create_task(asyncio.to_thread(start("embed", "--dimensions", 32).wait))
+    await asyncio.to_thread(provider.wait_held, 1)  # the new generation is begun
+    asked = [(each, asyncio.create_task(ask(*each))) for each in every if each[1] == "words"]
+    provider.release()
+    for each in cycle(every):
+        asked.append((each, asyncio.create_task(ask(*each))))
+        await asyncio.sleep(0.05)
+        if swap.done():
+            break
+    assert (await swap).code == 0
+    seen = [(each, await search) for each, search in asked]
+    after = {each: await ask(*each) for each in every}
     assert [{generation for generation, _ in found.values()} for found in (before, after)] == [{1}, {2}]
-    assert all(len(hits) == 10 for found in (before, after) for _, hits in found.values())
-    assert all(before[each][1] != after[each][1] for each in before)  # so that a mixture would be seen
-    for found in seen:
-        assert all(result in (before[each], after[each]) for each, result in found.items())
-    assert before in seen
+    assert all(hits for found in (before, after) for _, hits in found.values())
+    assert all(before[each][1] != after[each][1] for each in every if each[1] != "words")  # a mixture would be seen
+    assert [each for each, result in seen if result not in (before[each], after[each])] == []
+    assert {generation for _, (generation, _) in seen} >= {1}
+    assert len(seen) > len(every)
 
 
 async def test_wide_vectors_are_indexed_in_half_precision(ledger: Ledger, database: Engine, look: Look) -> None:

@@ -434,3 +434,21 @@ async def test_grave_risks_are_said_once_where_that_is_wanted(
     await make("risk")  # the same again
     await make("radar")
     assert caplog.text.count("high severity") == 1
+
+
+def test_the_model_of_insights_may_be_the_version_in_charge_of_them(
+    headrace: Run, context: Path, monkeypatch: pytest.MonkeyPatch, look: Look
+) -> None:
+    monkeypatch.setenv("HEADRACE_CHAT_MODEL", "version:radar")
+    assert headrace("generate-insight", "radar", context).code == 2, "none is in charge"
+    headrace("versions", "register", "radar", "gpt-4o")
+    headrace("versions", "promote", "radar", 1)
+    made = headrace("generate-insight", "radar", context, "--user", "ada", "--json")
+    assert made.code == 0, made.err
+    assert made.json["answer"]["model"] == "gpt-4o"
+    rows = look("SELECT model, model_version FROM llm_requests")
+    assert rows == [{"model": "gpt-4o", "model_version": "radar/1"}]
+    rated = headrace("feedback", made.json["answer"]["request_id"], "positive")
+    assert rated.code == 0
+    (line,) = headrace("feedback-stats", "--json").json["lines"]
+    assert (line["version"], line["insight_type"], line["positive"], line["ratings"]) == ("radar/1", "radar", 1, 1)

@@ -176,6 +176,71 @@ async def test_what_cannot_be_read_has_one_sentence_and_the_rest_goes_on(ledger:
     assert {row.title: row.characters for row in await list_materials("cs")}["A"] == len("# A\n\nB")
 
 
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder that no course is given."""
+    path = tmp_path / "outside"
+    (path / "inner").mkdir(parents=True)
+    (path / "secret.md").write_text("# Secret\n\nNot for courses.")
+    (path / "inner" / "deep.md").write_text("# Deep\n\nNot for courses either.")
+    return path
+
+
+async def test_links_that_lead_out_of_the_folder_are_left_out_and_said(
+    ledger: Ledger, look: Look, folder: Path, outside: Path
+) -> None:
+    (folder.parent / "course-2").mkdir()
+    (folder / "plain.md").symlink_to(outside / "secret.md")
+    (folder / "relative.md").symlink_to("../outside/secret.md")
+    (folder / "week-1" / "chain.md").symlink_to(folder / "plain.md")
+    (folder / "gone.md").symlink_to(outside / "nothing.md")
+    (folder / "more").symlink_to(outside / "inner")
+    (folder / "up").symlink_to("..")
+    (folder / "beside").symlink_to(folder.parent / "course-2")  # its name begins like the folder's
+    (folder / "picture.png.link").symlink_to(outside / "secret.md")
+    (folder / "same.md").symlink_to(folder / "week-1" / "lecture-1.md")
+    (folder / "again").symlink_to(folder / "week-1")
+    (folder / "here").symlink_to(folder)
+    (folder / "loop.md").symlink_to(folder / "loop.md")
+    added = await add_materials("cs", [folder, folder], create_course=True)
+    names = ["beside", "gone.md", "more", "plain.md", "relative.md", "up", "week-1/chain.md"]
+    assert [each.path for each in added.left_out] == [str(folder / name) for name in names]
+    assert added.left_out[0].reason == f"{folder}/beside is a link that leads out of the folder"
+    assert [Path(each.path).name for each in added.unread] == ["loop.md"]
+    assert sorted(Path(each.path).name for each in added.materials) == [
+        "hash.html",
+        "lecture-1.md",
+        "notes.txt",
+        "same.md",
+        "slides.pdf",
+        "trees_and_heaps.tex",
+    ]
+    assert look("SELECT 1 FROM course_materials WHERE content LIKE '%Not for courses%'") == []
+
+
+async def test_what_is_named_itself_may_be_a_link(ledger: Ledger, folder: Path, outside: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(folder)
+    (tmp_path / "note.md").symlink_to(outside / "secret.md")
+    added = await add_materials("cs", [tmp_path / "alias", tmp_path / "note.md"], create_course=True)
+    assert (len(added.materials), added.left_out, added.unread) == (6, (), ())
+
+
+def test_the_command_counts_the_links_that_it_leaves_out(headrace: Run, folder: Path, outside: Path) -> None:
+    for number in range(7):
+        (folder / f"link-{number}.md").symlink_to(outside / "secret.md")
+    done = headrace("materials", "add", "CS", folder, "--create-course")
+    named = ", ".join(f"{folder}/link-{number}.md" for number in range(5))
+    assert f"• left out: 7 links, which lead out of the folder: {named} and 2 more" in done.out.splitlines()
+    assert done.code == 0
+    (outside.parent / "links").mkdir()
+    (outside.parent / "links" / "a.md").symlink_to(outside / "secret.md")
+    done = headrace("materials", "add", "CS", outside.parent / "links")
+    assert "left out: 1 link, which leads out of the folder: " in done.out
+    assert done.code == 2
+    found = headrace("materials", "add", "CS", outside.parent / "links", "--json")
+    assert [each["path"] for each in found.json["left_out"]] == [str(outside.parent / "links" / "a.md")]
+
+
 async def test_a_line_of_ten_megabytes_is_a_material(ledger: Ledger, look: Look, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("word " * 2_000_000)
     added = await add_materials("cs", [tmp_path / "long.txt"], create_course=True)

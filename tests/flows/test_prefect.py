@@ -377,6 +377,30 @@ def test_a_migration_that_fails_leaves_why_and_what_it_rejected_as_an_artifact(u
     assert "| users.role | 1 |" in report["data"]
 
 
+def test_a_test_between_variants_is_read_from_the_form_and_its_report_is_an_artifact(
+    up: Up, headrace: Callable[..., Done], look: Look
+) -> None:
+    assert headrace("ab-test", "create", "from-the-form", "--variant", "a", "--variant", "b").code == 0
+    flow_run = up.run_deployment("ab-report", test="from-the-form", project="")
+    until(lambda: up.state(flow_run) in {"Completed", "Failed", "Crashed"})
+    assert up.state(flow_run) == "Completed"
+    (report,) = up.ask("POST", "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    assert (report["key"], report["type"]) == ("ab-report-from-the-form", "markdown")
+    assert "b against a: too few users have rated to say anything." in report["data"]
+    assert run_of(look, flow_run)["status"] == "completed"
+
+
+def test_the_form_of_a_fine_tuning_shows_its_fields_in_order(up: Up) -> None:
+    form = up.deployment("fine-tune")["parameter_openapi_schema"]
+    assert form["required"] == ["request"]
+    assert all(field["description"] for field in form["properties"].values())
+    fields = form["definitions"]["FineTuneRequest"]["properties"]
+    assert all(field["description"] for field in fields.values())
+    ordered = sorted(fields, key=lambda name: fields[name]["position"])
+    assert ordered[:3] == ["training_file", "purpose", "base_model"]
+    assert fields["n_epochs"]["anyOf"][0]["minimum"] == 1
+
+
 def test_an_interrupted_command_beside_it_is_cancelled(
     up: Up, bill: Path, look: Look, provider: ScriptedProvider, command_server: CommandServer, tmp_path: Path
 ) -> None:

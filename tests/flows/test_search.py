@@ -79,6 +79,9 @@ def test_courses_are_proposed_and_old_rules_asked(headrace: Run) -> None:
         (["heap", "--rerank"], 2, "HEADRACE_RERANK_MODEL"),
         (["heap", "--mode", "magic"], 2, "magic"),
         ([" "], 2, "no query"),
+        (["?! …"], 2, "neither a letter nor a digit"),
+        (["🙂", "--mode", "vectors"], 2, "neither a letter nor a digit"),
+        (["👍🏽", "--courses", "--mode", "legacy"], 2, "neither a letter nor a digit"),
     ],
 )
 def test_what_cannot_be_searched_is_one_sentence(

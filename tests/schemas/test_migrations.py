@@ -146,6 +146,17 @@ OLD_COLUMNS = {
         "response_id", "model_name", "output_json", "generated_at", "latency_ms", "success", "tokens_in", "tokens_out",
         "feedback", "feedback_notes", "feedback_at",
     ],
+    "batch_experiments": [
+        "id", "name", "description", "prompt", "model", "parameter_ranges", "response_count", "status",
+        "total_combinations", "completed_combinations", "total_cost", "error_message", "created_at", "updated_at",
+        "completed_at",
+    ],
+    "batch_results": [
+        "id", "batch_experiment_id", "model", "temperature", "top_p", "max_tokens", "frequency_penalty",
+        "presence_penalty", "response", "overall_score", "coherence", "completeness", "readability",
+        "length_appropriateness", "creativity", "specificity", "prompt_tokens", "completion_tokens", "total_tokens",
+        "cost", "latency_ms", "error", "created_at",
+    ],
 }  # fmt: skip
 
 

@@ -26,6 +26,12 @@ class Gate:
         for loop, event in waiters:
             loop.call_soon_threadsafe(event.set)
 
+    def let_one_pass(self) -> None:
+        """Who has waited longest goes on; the others wait."""
+        with self._state:
+            loop, event = self._waiters.pop(0)
+        loop.call_soon_threadsafe(event.set)
+
     async def passed(self) -> None:
         """Returns once the gate is open."""
         event = asyncio.Event()

@@ -91,6 +91,10 @@ class ScriptedProvider:
         """Waiting answers go out, and new ones no longer wait."""
         self._gate.open()
 
+    def release_one(self) -> None:
+        """The answer that has waited longest goes out, and new ones still wait."""
+        self._gate.let_one_pass()
+
     def wait_held(self, count: int, timeout: float = 30.0) -> None:
         """Returns when `count` answers wait at the gate; TimeoutError when they do not come."""
         self._gate.wait_for(count, timeout)

@@ -17,16 +17,17 @@ They are defined on every input; a text without a word has 0 in all of them.
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from tasks.sweep.quality.texts import LONG_WORD, Text, saturating
+from tasks.sweep.quality.texts import LONG_WORD, Text, prompt_text, saturating
 
 NEW_WORDS = 40
 DETAILS = 15
 FEWEST_WORDS, MOST_WORDS = 30, 400
 WINDOW = 50
+_FIGURE = re.compile(r"\d")
 
 Metric = Callable[[Text, Text], float]
 """Score of an answer to a prompt: `metric(prompt, answer)`."""
@@ -64,7 +65,7 @@ def creativity(prompt: Text, answer: Text) -> float:
 
 def specificity(_: Text, answer: Text) -> float:
     """See the module."""
-    details = {word for word in answer.words if len(word) >= LONG_WORD or any(map(str.isdigit, word))}
+    details = [word for word in set(answer.words) if len(word) >= LONG_WORD or _FIGURE.search(word)]
     return saturating(len(details), DETAILS)
 
 
@@ -78,31 +79,40 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
+def measure(prompt: str, answer: Text) -> Mapping[str, float]:
+    """All metrics of `answer`; 0 where it has no word."""
+    asked = prompt_text(prompt)
+    return {name: metric(asked, answer) if answer.words else 0.0 for name, metric in METRICS.items()}
+
+
 def _news(prompt: Text, answer: Text) -> int:
     return len(answer.content_words - prompt.content_words)
 
 
 def _repeated(answer: Text) -> float:
-    trigrams = Counter(zip(answer.words, answer.words[1:], answer.words[2:], strict=False))
-    return 1 - len(trigrams) / trigrams.total() if trigrams else 0.0
+    words = answer.words
+    distinct = set(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(distinct) / (len(words) - 2) if distinct else 0.0
 
 
 def _linked(answer: Text) -> float:
-    found = [Text(sentence).content_words for sentence in answer.sentences]
-    pairs = list(pairwise(found))
-    return sum(not one.isdisjoint(next_) for one, next_ in pairs) / len(pairs) if pairs else 1.0
+    pairs = list(pairwise(answer.content_by_sentence))
+    return sum([not one.isdisjoint(next_) for one, next_ in pairs]) / len(pairs) if pairs else 1.0
 
 
 def _variety(answer: Text) -> float:
     words = answer.words
-    if len(words) <= WINDOW:
-        return len(set(words)) / len(words) * math.sqrt(len(words) / WINDOW)
-    held = Counter(words[:WINDOW])
-    kinds = [len(held)]
-    for leaving, coming in zip(words, words[WINDOW:], strict=False):
-        held[leaving] -= 1
-        if not held[leaving]:
-            del held[leaving]
-        held[coming] += 1
-        kinds.append(len(held))
-    return sum(kinds) / len(kinds) / WINDOW
+    count = len(words)
+    if count <= WINDOW:
+        return len(set(words)) / count * math.sqrt(count / WINDOW)
+    kinds, last = 0, count - WINDOW
+    before: dict[str, int] = {}
+    for place, word in enumerate(words):  # counted in every window in which it stands for the first time
+        first = before.get(word, -1)
+        if first < place - WINDOW:
+            first = place - WINDOW
+        until = place if place < last else last
+        if until > first:
+            kinds += until - first
+        before[word] = place
+    return kinds / (last + 1) / WINDOW

@@ -1,25 +1,33 @@
-"""What the metrics see of a text: its words, sentences and paragraphs, in any language.
+"""What the metrics see of a text: its words and sentences, in any language.
 
-Sentences are split by `sentencex` (Wikimedia's, which knows abbreviations of many languages), syllables are counted
-by the hyphenation patterns of `pyphen`. A Chinese, Japanese or Korean sign counts as a word.
+Sentences are split by `sentencex` (Wikimedia's, which knows abbreviations), syllables are counted by the hyphenation
+patterns of `pyphen`. A Chinese, Japanese or Korean sign counts as a word.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-_IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_IDEOGRAPH}]|(?:(?![{_IDEOGRAPH}])[^\W_])+(?:['’-](?:(?![{_IDEOGRAPH}])[^\W_])+)*")
-_PARAGRAPH = re.compile(r"\n\s*\n")
+_SIGN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\U00020000-\U0003ffff"
+_FIRST_SIGN = "\u3040"
+_WORD = re.compile(rf"[{_SIGN}]|[^\W_{_SIGN}]+(?:['’-][^\W_{_SIGN}]+)*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ENDS = tuple('.!?…。！？"”’»)]}`|')
+_STOP = re.compile(r"[\n。！？]|[.!?]\s|\s")
 LONG_WORD = 7
 """Letters of a word that says something particular more often than not."""
 CONTENT_WORD = 4
 """Letters of a word that is seldom only grammar."""
+BLOCK = 2000
+"""Characters split into sentences at once: the splitter takes time by the square of the signs of a paragraph."""
+LONGEST_HYPHENATED = 40
+"""Letters; no language has longer words in use, and hyphenating takes time by the square of them. Of longer ones every
+third letter is taken for a syllable."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +39,30 @@ class Text:
     @cached_property
     def words(self) -> tuple[str, ...]:
         """In lower case, in order."""
-        return tuple(match.group().lower() for match in _WORD.finditer(self.written))
+        return tuple([word.lower() for word in _WORD.findall(self.written)])
 
     @cached_property
     def content_words(self) -> frozenset[str]:
         """Distinct words that are not mere grammar."""
-        return frozenset(word for word in self.words if len(word) >= CONTENT_WORD or _is_ideograph(word))
+        return _content(self.words)
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
-        """Those that have a word."""
+        """Those that have a word; what is no Unicode (half of a pair of surrogates) is replaced in them."""
         import sentencex
 
-        language = "zh" if any(map(_is_ideograph, self.words)) else "en"
-        return tuple(each for each in sentencex.segment(language, self.written) if _WORD.search(each))
+        found = (each for block in _blocks(as_unicode(self.written)) for each in sentencex.segment("en", block))
+        return tuple([each for each in found if _WORD.search(each)])
 
     @cached_property
-    def paragraphs(self) -> tuple[str, ...]:
-        """Parted by empty lines; those that have a word."""
-        return tuple(each for each in _PARAGRAPH.split(self.written) if _WORD.search(each))
+    def content_by_sentence(self) -> tuple[frozenset[str], ...]:
+        """Content words of each sentence."""
+        return tuple([_content([word.lower() for word in _WORD.findall(each)]) for each in self.sentences])
 
     @cached_property
     def syllables(self) -> int:
         """Of all words; one at least of each."""
-        return sum(map(_syllables, self.words))
+        return sum([_syllables(word) if len(word) <= LONGEST_HYPHENATED else len(word) // 3 for word in self.words])
 
     @property
     def is_ended(self) -> bool:
@@ -62,22 +70,56 @@ class Text:
         return self.written.rstrip().endswith(_ENDS)
 
 
+@lru_cache(maxsize=16)
+def prompt_text(prompt: str) -> Text:
+    """The prompt, looked at once for all the answers to it that are scored together."""
+    return Text(prompt)
+
+
+def as_unicode(text: str) -> str:
+    """`text` in which half of a pair of surrogates, which nobody can be sent, is a replacement character."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def saturating(amount: float, scale: float) -> float:
     """0 for nothing, 0.63 at `scale`, towards 1 from there on."""
     return 1.0 - math.exp(-amount / scale)
 
 
-def _is_ideograph(word: str) -> bool:
-    return len(word) == 1 and ord(word) >= 0x3040 and _WORD.fullmatch(word) is not None
+def _content(words: tuple[str, ...] | list[str]) -> frozenset[str]:
+    return frozenset([word for word in words if len(word) >= CONTENT_WORD or word[0] >= _FIRST_SIGN])
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """`text` in pieces of at most `BLOCK` characters, cut after a sentence or at least between words if that can be."""
+    start = 0
+    while len(text) - start > BLOCK:
+        cuts: dict[int, int] = {}
+        for found in _STOP.finditer(text, start, start + BLOCK):
+            cuts[_rank(found[0])] = found.end()
+        end = cuts[max(cuts)] if cuts else start + BLOCK
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _rank(stop: str) -> int:
+    """How good a place for a cut is after `stop`: a line's end, a sentence's, a word's."""
+    if stop == "\n":
+        return 3
+    return 2 if stop.strip() else 1
 
 
 @lru_cache(maxsize=20_000)
 def _syllables(word: str) -> int:
-    return len(_hyphenation().positions(word)) + 1
+    patterns = _hyphenation()
+    count = len(patterns.positions(word)) + 1
+    patterns.hd.cache.clear()  # which would keep every word ever met
+    return count
 
 
 @lru_cache(maxsize=1)
 def _hyphenation() -> Any:
     import pyphen
 
-    return pyphen.Pyphen(lang="en_US")
+    return pyphen.Pyphen(lang="en_US", cache=False)

@@ -12,8 +12,8 @@ from schemas.answering import THE_MATERIALS_DO_NOT_SAY, ContextLimits
 from schemas.errors import AnswerRejected, BadInput, NotFound
 from schemas.search import CourseChoice, CourseProposal
 from tasks.answering.ask import LONGEST_QUESTION, ask
-from tasks.answering.fencing import APART
 from tasks.answering.searching import Hit
+from tasks.ledger.fencing import APART
 from tasks.ledger.session import Ledger
 from tasks.retrieval.courses import choose_courses
 from tests.scripted_provider import ScriptedProvider
@@ -233,6 +233,7 @@ async def test_the_context_stays_within_its_budget(ledger: Ledger, school: Engin
 async def test_what_is_no_question_is_refused(ledger: Ledger, school: Engine) -> None:
     for question, reason in (
         (" ", "no question"),
+        ("…🙂", "neither a letter nor a digit"),
         ("?" * (LONGEST_QUESTION + 1), "at most 8,000"),
         ("a\0b", "NUL"),
     ):

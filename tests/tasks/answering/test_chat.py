@@ -211,6 +211,11 @@ async def test_a_conversation_goes_on_without_materials_unless_they_were_asked_f
     assert turn.references == ()
 
 
+async def test_a_mere_sign_is_answered_without_looking_it_up(ledger: Ledger, school: Engine, tutor: Tutor) -> None:
+    turn = await chat("👍", user="ada", courses=["math"], search=nothing_embedded)
+    assert (turn.question, turn.reply, turn.references) == ("👍", "reply 1", ())
+
+
 async def test_what_was_said_stays_when_no_model_answers(
     ledger: Ledger, school: Engine, tutor: Tutor, provider: ScriptedProvider
 ) -> None:

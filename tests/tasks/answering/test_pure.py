@@ -15,7 +15,7 @@ from tasks.answering.claims import Checked, DraftAnswer, DraftClaim, Supported, 
 from tasks.answering.confidence import confidence_of, level_of
 from tasks.answering.context import FRAME_TOKENS, choose_passages, context_tokens, count_tokens
 from tasks.answering.conversion import thread_title
-from tasks.answering.fencing import fence_for, quote
+from tasks.ledger.fencing import fence_for, quote
 from tests.tasks.answering.conftest import FoundChunk
 
 

@@ -1,8 +1,8 @@
-"""COPY: rows into a table as fast as Postgres takes them."""
+"""COPY: rows into a table, and out of a query, as fast as Postgres takes and gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -38,3 +38,24 @@ def copy_rows(
         raise BadInput(f"a value cannot be stored ({type(error).__name__})", table=table) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable("the connection to Postgres was lost while rows were copied") from error
+
+
+def copy_out(
+    connection: Connection, query: str, values: Mapping[str, Any], types: Sequence[str]
+) -> Generator[Any, None, None]:
+    """The rows of `query`, as tuples, as fast as Postgres sends them and no more of them in memory than a few.
+
+    Args:
+        query: with placeholders as psycopg has them, `%(name)s`.
+        types: what each column is read as; `bytea` leaves text as its bytes in UTF-8.
+
+    Raises:
+        DatabaseUnavailable: the connection was lost.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)", values) as copy:
+            copy.set_types(types)
+            yield from copy.rows()
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable("the connection to Postgres was lost while rows were read") from error

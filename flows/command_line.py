@@ -31,6 +31,7 @@ from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
 from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
+from flows.training_commands import export_training, go_on_with_export
 from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
@@ -61,6 +62,7 @@ app.command(
 app.command(generate_insight)
 app.command(feedback)
 app.command(feedback_stats)
+app.command(export_training)
 app.command(versions)
 app.command(ab_test)
 app.command(fine_tune)
@@ -238,6 +240,8 @@ def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
         return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "refresh-embeddings":
         return go_on_with_refresh(record.parameters, run, bare=bare, as_json=json)
+    if record.flow == "export-training-data":
+        return go_on_with_export(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "fine-tune":
         return go_on_with_fine_tuning(record.parameters, run, bare=bare, as_json=json)
     if record.flow == "answer-question":

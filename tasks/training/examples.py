@@ -1,0 +1,130 @@
+"""What one call can teach: its prompt, the answer to follow, and the one that was given."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import UUID
+
+import orjson
+
+from blocks.providers.token_bound import count_text_tokens
+from schemas.choices import Opinion
+from tasks.training.reading import CallRead, parse
+
+ROLES = frozenset({"system", "user", "assistant"})
+_NO_WORD = re.compile(r"[\W_]+")
+
+Turn = dict[str, str]
+
+
+class Redacts(Protocol):
+    """Replaces what must not be handed on, and counts it."""
+
+    def redact(self, text: str) -> str:
+        """The text without it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A call that can become a training row.
+
+    Attributes:
+        prompt: the turns that were sent, each with `role` and `content`.
+        answer: the correction, where there is one, else what was given.
+        given: what the model answered.
+        tokens: of prompt and answer; as the provider counted, else the most they are taken to have.
+    """
+
+    id: UUID
+    prompt: list[Turn]
+    answer: str
+    given: str
+    opinion: Opinion
+    score: float | None
+    tokens: int
+    model: str
+    structured: bool
+
+    @property
+    def corrected(self) -> bool:
+        """Whether somebody said what the answer should have been."""
+        return self.answer != self.given
+
+
+def example_of(call: CallRead) -> Example | str:
+    """The call as an example, or why it can be none."""
+    prompt, given = parse(call.messages), parse(call.answer)
+    if not isinstance(prompt, list) or not all(map(_is_turn, prompt)) or not prompt:
+        return "the prompt is not text"
+    if prompt[-1]["role"] != "user":
+        return "the prompt does not end with the user"
+    if not isinstance(given, str):
+        return "the answer is not text"
+    answer = call.correction or given
+    if call.finish_reason == "length" and not call.correction:
+        return "the answer was cut off at the token limit"
+    if not answer.strip():
+        return "the answer is empty"
+    structured = call.output_schema is not None
+    if structured and not _fits(answer, parse(call.output_schema)):
+        return "the answer does not fit its schema"
+    counts = None if call.correction else (call.input_tokens, call.output_tokens)
+    tokens = _tokens(prompt, answer) if counts is None or None in counts else sum(filter(None, counts))
+    return Example(call.id, prompt, answer, given, call.opinion, call.score, tokens, call.model, structured)
+
+
+def redacted(example: Example, redactor: Redacts) -> Example | str:
+    """The example without personal data and secrets, or why it can be none that way."""
+    prompt = [{**turn, "content": redactor.redact(turn["content"])} for turn in example.prompt]
+    answer = redactor.redact(example.answer)
+    given = redactor.redact(example.given) if example.corrected else answer
+    if (prompt, answer, given) == (example.prompt, example.answer, example.given):
+        return example
+    if example.structured and not _is_json(answer):
+        return "redaction would break the JSON of the answer"
+    return replace(example, prompt=prompt, answer=answer, given=given, tokens=_tokens(prompt, answer))
+
+
+def family_of(prompt: Iterable[Turn]) -> str:
+    """The words of the first turn of the user, whatever their case and the signs between them."""
+    first = next((turn["content"] for turn in prompt if turn["role"] == "user"), "")
+    return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", first).casefold()).strip() or first
+
+
+def is_for_testing(prompt: Iterable[Turn], share: float, seed: str) -> bool:
+    """Whether the prompt's family belongs to the test file: always all of it or nothing."""
+    if not share:
+        return False
+    digest = hashlib.sha256(f"{seed}\0{family_of(prompt)}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, dict) and turn.get("role") in ROLES and isinstance(turn.get("content"), str)
+
+
+def _tokens(prompt: Iterable[Turn], answer: str) -> int:
+    return sum(count_text_tokens(turn["content"]) for turn in prompt) + count_text_tokens(answer)
+
+
+def _fits(answer: str, schema: Any) -> bool:
+    """Whether the answer is JSON with the members that the schema requires at the top."""
+    if not _is_json(answer):
+        return False
+    required = schema.get("required", []) if isinstance(schema, dict) else []
+    value = orjson.loads(answer)
+    return not required or (isinstance(value, dict) and all(name in value for name in required))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""Files of training rows: JSON Lines, and Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from schemas.training import ExportedFile, Record
+
+AT_ONCE = 1000
+"""Rows of Parquet that are gathered; a row group of them."""
+BUFFER_BYTES = 1 << 20
+
+
+class RowFile(Protocol):
+    """A file that takes rows."""
+
+    rows: int
+
+    def write(self, record: Record, tokens: int) -> None:
+        """The row is the next of the file."""
+        ...
+
+    def close(self) -> ExportedFile:
+        """The file is complete and durable."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line, in UTF-8."""
+
+    def __init__(self, path: Path) -> None:
+        self.rows = self.tokens = 0
+        self._path = path
+        self._file = path.open("wb", buffering=BUFFER_BYTES)
+        self._hash = hashlib.sha256()
+
+    def write(self, record: Record, tokens: int) -> None:
+        """The row is the next line."""
+        self.write_line(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE), tokens)
+
+    def write_line(self, line: bytes, tokens: int) -> None:
+        """The line, which ends with a line feed, is the next."""
+        self._file.write(line)
+        self._hash.update(line)
+        self.rows += 1
+        self.tokens += tokens
+
+    def close(self) -> ExportedFile:
+        """The file is complete and durable."""
+        size = self._file.tell()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return ExportedFile(rows=self.rows, tokens=self.tokens, bytes=size, sha256=self._hash.hexdigest())
+
+
+class Parquet:
+    """A table with a row for each call, whatever was thought of it."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as parquet
+
+        self.rows = self.tokens = 0
+        self._path = path
+        self._schema = _schema()
+        self._writer: Any = parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._gathered: list[Record] = []
+
+    def write(self, record: Record, tokens: int) -> None:
+        """The row is the next."""
+        self._gathered.append(record)
+        self.rows += 1
+        self.tokens += tokens
+        if len(self._gathered) == AT_ONCE:
+            self._flush()
+
+    def close(self) -> ExportedFile:
+        """The file is complete and durable."""
+        self._flush()
+        self._writer.close()
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ExportedFile(rows=self.rows, tokens=self.tokens, bytes=self._path.stat().st_size, sha256=digest)
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        if self._gathered:
+            self._writer.write_table(pyarrow.Table.from_pylist(self._gathered, schema=self._schema))
+            self._gathered = []
+
+
+def _schema() -> Any:
+    import pyarrow
+
+    text = pyarrow.string()
+    turns = pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
+    return pyarrow.schema(
+        [
+            *(("id", text), ("messages", turns), ("prompt", turns), ("completion", text), ("original", text)),
+            *(("corrected", pyarrow.bool_()), ("opinion", text), ("model", text)),
+            *(("score", pyarrow.float64()), ("tokens", pyarrow.int64())),
+        ]
+    )

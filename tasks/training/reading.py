@@ -1,0 +1,114 @@
+"""Calls with what was thought of their answers, streamed from one snapshot of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Engine
+
+from blocks.copying import copy_out
+from blocks.database import database_errors
+from schemas.choices import Opinion
+from schemas.training import PAIRED, ExportOptions
+
+_COLUMNS = """
+    calls.id, (calls.request -> 'messages')::text, (calls.response -> 'content')::text,
+    coalesce(said.opinion, 'none'), said.correction, calls.model, calls.input_tokens, calls.output_tokens,
+    calls.finish_reason, (calls.request -> 'output_schema')::text, {score}
+"""
+_TYPES = ("uuid", "bytea", "bytea", "text", "text", "text", "int4", "int4", "text", "bytea", "float8")
+# One row a response however many rated it; of corrections the latest counts.
+_SAID = """
+    SELECT response_id,
+        CASE sign(count(*) FILTER (WHERE rating = 'positive') - count(*) FILTER (WHERE rating = 'negative'))
+            WHEN 1 THEN 'positive' WHEN -1 THEN 'negative' ELSE 'neutral' END AS opinion,
+        (array_agg(correction ORDER BY updated_at DESC, id) FILTER (WHERE correction IS NOT NULL))[1] AS correction
+    FROM feedback WHERE updated_at <= %(until)s GROUP BY response_id
+"""
+# `overall` is what the latest version of the analysis gave; of a call that several sweeps replayed, the highest.
+_SCORES = """
+    SELECT request_id, max(score) AS score FROM (
+        SELECT DISTINCT ON (responses.id) responses.request_id, quality_metrics.score
+        FROM responses JOIN quality_metrics ON quality_metrics.response_id = responses.id
+        WHERE responses.request_id IS NOT NULL AND metric = 'overall'
+        ORDER BY responses.id, analysis_version DESC, quality_metrics.id
+    ) AS latest GROUP BY request_id
+"""
+_ALWAYS = "calls.kind = 'chat' AND calls.status = 'succeeded' AND calls.completed_at <= %(until)s"
+_WHEN_SET = {
+    "project": "calls.project = %(project)s",
+    "since": "calls.created_at >= %(since)s",
+    "before": "calls.created_at < %(before)s",
+    "insight_types": "calls.insight_type = ANY(%(insight_types)s)",
+    "models": "(calls.model = ANY(%(models)s) OR calls.answered_model = ANY(%(models)s))",
+    "model_versions": "calls.model_version = ANY(%(model_versions)s)",
+    "opinions": "coalesce(said.opinion, 'none') = ANY(%(opinions)s)",
+    "min_score": "scores.score >= %(min_score)s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CallRead:
+    """An answered call as it is read.
+
+    Attributes:
+        messages: JSON; None where the row does not tell.
+        answer: JSON of the text that was answered.
+        output_schema: JSON schema that the answer had to meet.
+        score: `overall`, where a sweep scored the answer.
+    """
+
+    id: UUID
+    messages: bytes | None
+    answer: bytes | None
+    opinion: Opinion
+    correction: str | None
+    model: str
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    output_schema: bytes | None
+    score: float | None
+
+
+def read_calls(engine: Engine, options: ExportOptions, until: datetime) -> Generator[CallRead, None, None]:
+    """Every answered chat call that the filters of `options` let through, once, in one snapshot.
+
+    In the order of their ids; for formats of pairs, calls with the same prompt beside each other.
+
+    Raises:
+        DatabaseUnavailable: the connection was lost.
+    """
+    query, values = _query(options), {**options.model_dump(), "until": until}
+    values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+    with (
+        database_errors(),
+        engine.connect() as connection,
+        closing(copy_out(connection, query, values, _TYPES)) as rows,
+    ):
+        for row in rows:
+            yield CallRead(*row)
+
+
+def _query(options: ExportOptions) -> str:
+    scored = options.min_score is not None or (options.format in PAIRED and "scores" in options.pairs)
+    given = options.model_dump()
+    filters = [_ALWAYS, *(sql for name, sql in _WHEN_SET.items() if given[name] not in (None, "", ()))]
+    columns = _COLUMNS.format(score="scores.score" if scored else "NULL::float8")
+    scores = f"LEFT JOIN ({_SCORES}) AS scores ON scores.request_id = calls.id" if scored else ""
+    order = "md5((calls.request -> 'messages')::text), calls.id" if options.format in PAIRED else "calls.id"
+    return f"""
+        SELECT {columns} FROM llm_requests AS calls LEFT JOIN ({_SAID}) AS said ON said.response_id = calls.id {scores}
+        WHERE {" AND ".join(filters)} ORDER BY {order}
+    """
+
+
+def parse(document: bytes | None) -> Any:
+    """The value of a JSON column; None where it is NULL."""
+    return None if document is None else orjson.loads(document)

@@ -1,0 +1,203 @@
+"""An export as a folder: train and test file, a manifest, what each row was made of, what was set aside and why.
+
+The folder has a name that begins with a point and ends with `.partial` until all of it is durable; then it is renamed,
+once. Whatever kills the process leaves no folder of the name that was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import groupby
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+
+from schemas.canonical import canonical_json
+from schemas.errors import BadInput
+from schemas.training import PAIRED, ExportedFile, ExportManifest, ExportOptions
+from tasks.training.checking import check_file
+from tasks.training.examples import Example, example_of, is_for_testing, redacted
+from tasks.training.files import JsonLines, Parquet, RowFile
+from tasks.training.formats import Row, fault_in, rows_of
+from tasks.training.pairs import pairs_of
+from tasks.training.reading import CallRead
+from tasks.training.redaction import Redactor
+
+MANIFEST, SOURCES, SET_ASIDE = "manifest.json", "manifest-rows.jsonl", "set-aside.jsonl"
+DIGEST_BYTES = 16
+
+
+@dataclass
+class Moment:
+    """How far an export is; its text is for people."""
+
+    calls: int = 0
+    rows: int = 0
+    percent: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.calls:,} calls read, {self.rows:,} rows written"
+
+    def now(self) -> Moment:
+        """How far it is."""
+        return self
+
+
+def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
+    """The export stands in `folder`, complete and durable; equal calls and options give equal bytes.
+
+    What is in memory: a digest of 16 bytes for each row, where duplicates are left out; for formats of pairs, the calls
+    with one prompt. Where `folder` is there already with the same content, it stays as it is.
+
+    Raises:
+        BadInput: something else is there, or nothing can be written there.
+        ExpectationFailed: a row is not as the format wants it; the message names it.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        manifest = _fill(partial, calls, options, progress)
+        _move(partial, folder)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror or error}") from error
+    return manifest
+
+
+def manifest_bytes(manifest: ExportManifest) -> bytes:
+    """The content of `manifest.json`."""
+    return canonical_json(manifest.model_dump(mode="json")) + b"\n"
+
+
+def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
+    with_folder = _Export(folder, options, progress)
+    for row in with_folder.rows(calls):
+        with_folder.write(row)
+    return with_folder.finish()
+
+
+@dataclass
+class _Export:
+    folder: Path
+    options: ExportOptions
+    progress: Moment
+    redactor: Redactor = field(default_factory=Redactor)
+    reasons: Counter[str] = field(default_factory=Counter)
+    seen: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._kind = "parquet" if self.options.format == "parquet" else "jsonl"
+        parts = ("train", "test") if self.options.test_share else ("train",)
+        made = Parquet if self._kind == "parquet" else JsonLines
+        self._files: dict[str, RowFile] = {part: made(self.folder / f"{part}.{self._kind}") for part in parts}
+        self._sources = JsonLines(self.folder / SOURCES)
+        self._aside = JsonLines(self.folder / SET_ASIDE)
+
+    def rows(self, calls: Iterable[CallRead]) -> Iterator[Row]:
+        """Every row there is, before duplicates and what is too long are left out."""
+        if self.options.format not in PAIRED:
+            for _, example in self._examples(calls):
+                made = rows_of(example, self.options)
+                if isinstance(made, str):
+                    self._set_aside((example.id,), made)
+                else:
+                    yield from made
+            return
+        for _, group in groupby(self._examples(calls), key=lambda found: found[0]):
+            yield from self._pairs([example for _, example in group])
+
+    def write(self, row: Row) -> None:
+        """The row is in its file, unless it is set aside."""
+        reason = self._objection(row)
+        if reason is not None:
+            self._set_aside(row.ids, reason)
+            return
+        part = "test" if is_for_testing(row.prompt, self.options.test_share, self.options.seed) else "train"
+        file = self._files[part]
+        file.write(row.record, row.tokens)
+        self._sources.write({"file": f"{part}.{self._kind}", "row": file.rows, "ids": [*map(str, row.ids)]}, 0)
+        self.progress.rows += 1
+
+    def finish(self) -> ExportManifest:
+        """Everything is durable in the folder, and was read back."""
+        files: dict[str, ExportedFile] = {f"{part}.{self._kind}": file.close() for part, file in self._files.items()}
+        for name, file in files.items():
+            check_file(self.folder / name, self.options.format, file.rows)
+        files |= {SOURCES: self._sources.close(), SET_ASIDE: self._aside.close()}
+        manifest = ExportManifest(
+            options=self.options,
+            calls=self.progress.calls,
+            rows=self.progress.rows,
+            files=files,
+            redacted=dict(sorted(self.redactor.counts.items())),
+            set_aside=dict(sorted(self.reasons.items())),
+        )
+        with (self.folder / MANIFEST).open("wb") as last:
+            last.write(manifest_bytes(manifest))
+            last.flush()
+            os.fsync(last.fileno())
+        _sync_folder(self.folder)
+        return manifest
+
+    def _examples(self, calls: Iterable[CallRead]) -> Generator[tuple[bytes | None, Example], None, None]:
+        for call in calls:
+            self.progress.calls += 1
+            made = example_of(call)
+            if self.options.redact and not isinstance(made, str):
+                made = redacted(made, self.redactor)
+            if isinstance(made, str):
+                self._set_aside((call.id,), made)
+            else:
+                yield call.messages, made
+
+    def _pairs(self, group: list[Example]) -> Iterator[Row]:
+        paired: set[UUID] = set()
+        for row in pairs_of(group, self.options):
+            paired.update(row.ids)
+            yield row
+        for example in group:
+            if example.id not in paired:
+                self._set_aside((example.id,), "no other answer to the same prompt is known to be better or worse")
+
+    def _objection(self, row: Row) -> str | None:
+        fault = fault_in(row.record, self.options.format)
+        if fault is not None:
+            return f"{self.options.format}: {fault}"
+        if 0 < self.options.max_tokens < row.tokens:
+            return f"longer than {self.options.max_tokens} tokens"
+        if not self.options.dedup:
+            return None
+        told = {name: value for name, value in row.record.items() if name != "id"}
+        digest = blake2b(orjson.dumps(told), digest_size=DIGEST_BYTES).digest()
+        if digest in self.seen:
+            return "duplicate"
+        self.seen.add(digest)
+        return None
+
+    def _set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:
+        self.reasons[reason] += 1
+        self._aside.write({"ids": [*map(str, ids)], "reason": reason}, 0)
+
+
+def _move(partial: Path, folder: Path) -> None:
+    if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() == (partial / MANIFEST).read_bytes():
+        shutil.rmtree(partial)  # it was renamed, and the process killed before it could say so
+        return
+    if folder.exists():
+        raise BadInput(f"{folder} is there already: give another folder, or remove it", path=str(folder))
+    partial.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

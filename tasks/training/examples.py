@@ -30,7 +30,7 @@ class Redacts(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make
 class Example:
     """A call that can become a training row.
 
@@ -62,6 +62,8 @@ def example_of(call: CallRead) -> Example | str:
     prompt, given = parse(call.messages), parse(call.answer)
     if not isinstance(prompt, list) or not all(map(_is_turn, prompt)) or not prompt:
         return "the prompt is not text"
+    if any(turn["role"] == "assistant" and not turn["content"].strip() for turn in prompt):
+        return "a turn of the assistant is empty"
     if prompt[-1]["role"] != "user":
         return "the prompt does not end with the user"
     if not isinstance(given, str):

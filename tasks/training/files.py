@@ -21,8 +21,8 @@ class RowFile(Protocol):
 
     rows: int
 
-    def write(self, record: Record, tokens: int) -> None:
-        """The row is the next of the file."""
+    def write(self, record: Record, line: bytes, tokens: int) -> None:
+        """The row is the next of the file; `line` is its JSON, for files that have lines."""
         ...
 
     def close(self) -> ExportedFile:
@@ -36,24 +36,36 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.rows = self.tokens = 0
         self._path = path
-        self._file = path.open("wb", buffering=BUFFER_BYTES)
+        self._file = path.open("wb")
         self._hash = hashlib.sha256()
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
 
-    def write(self, record: Record, tokens: int) -> None:
+    def add(self, record: Record) -> None:
+        """The record is the next line."""
+        self.write(record, orjson.dumps(record), 0)
+
+    def write(self, record: Record, line: bytes, tokens: int) -> None:
         """The row is the next line."""
-        self.write_line(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE), tokens)
-
-    def write_line(self, line: bytes, tokens: int) -> None:
-        """The line, which ends with a line feed, is the next."""
-        self._file.write(line)
-        self._hash.update(line)
+        self._gathered.append(line)
+        self._gathered_bytes += len(line)
         self.rows += 1
         self.tokens += tokens
+        if self._gathered_bytes > BUFFER_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            block = b"\n".join((*self._gathered, b""))
+            self._file.write(block)
+            self._hash.update(block)
+            self._gathered, self._gathered_bytes = [], 0
 
     def close(self) -> ExportedFile:
         """The file is complete and durable."""
-        size = self._file.tell()
+        self._flush()
         self._file.flush()
+        size = self._file.tell()
         os.fsync(self._file.fileno())
         self._file.close()
         return ExportedFile(rows=self.rows, tokens=self.tokens, bytes=size, sha256=self._hash.hexdigest())
@@ -71,7 +83,7 @@ class Parquet:
         self._writer: Any = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self._gathered: list[Record] = []
 
-    def write(self, record: Record, tokens: int) -> None:
+    def write(self, record: Record, line: bytes, tokens: int) -> None:
         """The row is the next."""
         self._gathered.append(record)
         self.rows += 1

@@ -8,8 +8,7 @@ preference. ShareGPT: turns named `system`, `human` and `gpt`, the latter two by
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from blocks.providers.token_bound import count_text_tokens
@@ -20,8 +19,7 @@ from tasks.training.examples import ROLES, Example, Turn
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row, before it has a place in a file.
 
     Attributes:

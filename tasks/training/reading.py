@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -53,8 +52,7 @@ _WHEN_SET = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CallRead:
+class CallRead(NamedTuple):
     """An answered call as it is read.
 
     Attributes:
@@ -92,8 +90,7 @@ def read_calls(engine: Engine, options: ExportOptions, until: datetime) -> Gener
         engine.connect() as connection,
         closing(copy_out(connection, query, values, _TYPES)) as rows,
     ):
-        for row in rows:
-            yield CallRead(*row)
+        yield from map(CallRead._make, rows)
 
 
 def _query(options: ExportOptions) -> str:

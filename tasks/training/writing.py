@@ -114,14 +114,15 @@ class _Export:
 
     def write(self, row: Row) -> None:
         """The row is in its file, unless it is set aside."""
-        reason = self._objection(row)
+        line = b"" if self._kind == "parquet" else orjson.dumps(row.record)
+        reason = self._objection(row, line)
         if reason is not None:
             self._set_aside(row.ids, reason)
             return
         part = "test" if is_for_testing(row.prompt, self.options.test_share, self.options.seed) else "train"
         file = self._files[part]
-        file.write(row.record, row.tokens)
-        self._sources.write({"file": f"{part}.{self._kind}", "row": file.rows, "ids": [*map(str, row.ids)]}, 0)
+        file.write(row.record, line, row.tokens)
+        self._sources.add({"file": f"{part}.{self._kind}", "row": file.rows, "ids": row.ids})
         self.progress.rows += 1
 
     def finish(self) -> ExportManifest:
@@ -165,16 +166,16 @@ class _Export:
             if example.id not in paired:
                 self._set_aside((example.id,), "no other answer to the same prompt is known to be better or worse")
 
-    def _objection(self, row: Row) -> str | None:
-        fault = fault_in(row.record, self.options.format)
-        if fault is not None:
-            return f"{self.options.format}: {fault}"
+    def _objection(self, row: Row, line: bytes) -> str | None:
+        fault = fault_in(row.record, "sharegpt") if self.options.format == "sharegpt" else None
+        if fault is not None:  # the other formats take every example
+            return f"sharegpt: {fault}"
         if 0 < self.options.max_tokens < row.tokens:
             return f"longer than {self.options.max_tokens} tokens"
         if not self.options.dedup:
             return None
-        told = {name: value for name, value in row.record.items() if name != "id"}
-        digest = blake2b(orjson.dumps(told), digest_size=DIGEST_BYTES).digest()
+        told = line or orjson.dumps({name: value for name, value in row.record.items() if name != "id"})
+        digest = blake2b(told, digest_size=DIGEST_BYTES).digest()
         if digest in self.seen:
             return "duplicate"
         self.seen.add(digest)
@@ -182,7 +183,7 @@ class _Export:
 
     def _set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:
         self.reasons[reason] += 1
-        self._aside.write({"ids": [*map(str, ids)], "reason": reason}, 0)
+        self._aside.add({"ids": ids, "reason": reason})
 
 
 def _move(partial: Path, folder: Path) -> None:

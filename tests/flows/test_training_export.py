@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,8 +17,10 @@ import yaml
 from sqlalchemy import Engine, text
 
 from schemas.settings import Settings
+from tasks.ledger import complete, give_feedback
 from tests.flows.commands import PROJECT
 from tests.flows.conftest import Look, Run, Start
+from tests.scripted_provider import ScriptedProvider
 
 NAUGHTY = '🦜 \u202eשלום\u202c ‮ Ω≈ç √ \\n "quoted" \t <script> \u2028 ﷽'
 SYSTEM = {"role": "system", "content": "You are brief."}
@@ -62,6 +65,13 @@ class Calls:
                 said = "INSERT INTO feedback (response_id, user_id, rating, correction) VALUES (:id, 'ada', :r, :c)"
                 connection.execute(text(said), {"id": made, "r": rating, "c": correction})
         return made
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    """A provider of answers that do not matter."""
+    with ScriptedProvider() as server:
+        yield server
 
 
 @pytest.fixture
@@ -277,6 +287,20 @@ def test_what_was_killed_leaves_nothing_that_looks_finished_and_is_completed_to_
     assert content(out) == content(whole)
     assert not partial.exists()
     assert len(look("SELECT * FROM training_exports WHERE status = 'completed'")) == 2
+
+
+def test_a_call_of_an_application_is_exported_as_it_was_made(headrace: Run, settings: Settings, tmp_path: Path) -> None:
+    made = asyncio.run(complete("Why, ada?", model="gpt-4o-mini", user="ada"))
+    asyncio.run(give_feedback(made.request_id, "negative", user="ada", correction="Because."))
+    out = tmp_path / "made"
+    assert headrace("export-training", out, "--format", "trl-dpo", "--bare").code == 0
+    assert lines(out / "train.jsonl") == [
+        {
+            "prompt": [{"role": "user", "content": "Why, ada?"}],
+            "chosen": [{"role": "assistant", "content": "Because."}],
+            "rejected": [{"role": "assistant", "content": made.text}],
+        }
+    ]
 
 
 def test_the_deployment_stands_in_prefect_yaml() -> None:

@@ -24,7 +24,8 @@ _KNOWN_KEY = re.compile(
 _LONG_WORD = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{32,}={0,2}(?![\w+/=-])")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _CARD = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-])")
-_SEVEN_DIGITS = re.compile(r"\d(?:[^\w\n]{0,3}\d){6}")
+_SEVEN_DIGITS = re.compile(r"(?<!\w)[+(]{0,2}\d(?:[^\w\n]{0,3}\d){6,}(?!\w)")
+"""Where a phone number can be; the matcher is slow on whole texts."""
 _RANDOM_BITS = 4.0
 """Shannon entropy per character above which a long word is taken for a key: of hexadecimal digits it is at most 4."""
 
@@ -48,7 +49,7 @@ class Redactor:
             text = self._replace(_EMAIL, "email", text)
         if _SEVEN_DIGITS.search(text) is None:
             return text
-        return self._phones(_CARD.sub(self._if_card, text))
+        return _SEVEN_DIGITS.sub(self._phones, _CARD.sub(self._if_card, text))
 
     def _replace(self, pattern: re.Pattern[str], kind: str, text: str) -> str:
         text, found = pattern.subn(f"[{kind.upper()}]", text)
@@ -70,10 +71,10 @@ class Redactor:
         self.counts["card"] += 1
         return "[CARD]"
 
-    def _phones(self, text: str) -> str:
+    def _phones(self, digits: re.Match[str]) -> str:
         from phonenumbers import PhoneNumberMatcher
 
-        pieces, end = [], 0
+        text, pieces, end = digits[0], list[str](), 0
         for found in PhoneNumberMatcher(text, self._region):
             pieces += [text[end : found.start], "[PHONE]"]
             end = found.end

@@ -1,4 +1,4 @@
-"""Mappings as people write them down: TOML, YAML or JSON."""
+"""Mappings, specs and the like as people write them down: TOML, YAML or JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 
 from schemas.errors import BadInput
 
+MAPPING = "mapping: it should have target, key and columns"
 
-def read_mapping_file(path: Path) -> dict[str, Any]:
+
+def read_mapping_file(path: Path, wanted: str = MAPPING) -> dict[str, Any]:
     """What stands in the file, read by its ending: `.yaml`, `.yml`, `.json`, else as TOML.
+
+    Args:
+        wanted: what it should be, colon, what that has.
 
     Raises:
         BadInput: it cannot be read, or is not what its ending says.
@@ -28,7 +33,7 @@ def read_mapping_file(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:  # of TOML, JSON and UTF-8
         said = " ".join(str(error).split())
-        raise BadInput(f"{path} is no mapping: {said}", path=str(path)) from error
+        raise BadInput(f"{path} is no {wanted.partition(':')[0]}: {said}", path=str(path)) from error
     if not isinstance(found, dict):
-        raise BadInput(f"{path} is no mapping: it should have target, key and columns", path=str(path))
+        raise BadInput(f"{path} is no {wanted}", path=str(path))
     return found

@@ -19,19 +19,20 @@ from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
 
-from flows.answering_commands import ask, chat, go_on_with_answer
+from flows.answering_commands import ask, chat
 from flows.command_options import AtLeastOne, Bare, Fresh, Json
 from flows.cost_commands import budget, costs
 from flows.database_commands import database
-from flows.embedding_commands import embed, embeddings, go_on_with_refresh
+from flows.embedding_commands import embed, embeddings
 from flows.feedback_commands import feedback
-from flows.fine_tuning_commands import cancel_fine_tuning, fine_tune, go_on_with_fine_tuning
-from flows.insight_commands import generate_insight, go_on_with_insight
+from flows.fine_tuning_commands import cancel_fine_tuning, fine_tune
+from flows.insight_commands import generate_insight
 from flows.media_commands import estimate, image, rerank
-from flows.migration_commands import go_on_with_migration, go_on_with_rollback, migrate, rejects, rollback
+from flows.migration_commands import migrate, rejects, rollback
 from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
-from flows.training_commands import export_training, go_on_with_export
+from flows.sweep_commands import add_sweep_commands
+from flows.training_commands import export_training
 from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
@@ -92,6 +93,7 @@ app.command(
     "flows.material_commands:materials", name="materials", help="Course materials: what search and answers work on."
 )
 add_quality_commands(app)
+add_sweep_commands(app)
 log = logging.getLogger("headrace")
 
 INTERRUPTED = 130
@@ -228,29 +230,9 @@ def compare(
 @app.command
 def resume(run: UUID, *, bare: Bare = False, json: Json = False) -> int:
     """Go on with a run that failed, was interrupted or whose process died; finished steps are not repeated."""
-    from flows.analysis import ANALYZE, analyze_bill
-    from flows.presentation import show_report
+    from flows.resuming import go_on
 
-    record = _run(_recorded(run, bare))
-    if record.flow == "generate-insight":
-        return go_on_with_insight(record.parameters, run, bare=bare, as_json=json)
-    if record.flow == "migrate-data":
-        return go_on_with_migration(record.parameters, run, bare=bare, as_json=json)
-    if record.flow == "rollback-migration":
-        return go_on_with_rollback(record.parameters, run, bare=bare, as_json=json)
-    if record.flow == "refresh-embeddings":
-        return go_on_with_refresh(record.parameters, run, bare=bare, as_json=json)
-    if record.flow == "export-training-data":
-        return go_on_with_export(record.parameters, run, bare=bare, as_json=json)
-    if record.flow == "fine-tune":
-        return go_on_with_fine_tuning(record.parameters, run, bare=bare, as_json=json)
-    if record.flow == "answer-question":
-        return go_on_with_answer(record.parameters, run, bare=bare, as_json=json)
-    if record.flow != ANALYZE:
-        raise BadInput(f"run {run} is of {record.flow}, which this command cannot go on with")
-    if "source" not in record.parameters:
-        raise BadInput(f"run {run} was migrated: its bill is not here; `headrace analyze` begins a new one")
-    return show_report(_run_flow(analyze_bill, record.parameters, resume=run, bare=bare), as_json=json)
+    return go_on(_run(_recorded(run, bare)), bare=bare, as_json=json)
 
 
 async def _recorded(run: UUID, bare: bool) -> RunRecord:

@@ -32,7 +32,7 @@ def sweep_analysis(
     Parameters
     ----------
     experiment
-        Id of the experiment.
+        Id or name of the experiment.
     metric
         Only tell of these metrics; of overall when not given. All of them are analysed.
     analysis_version

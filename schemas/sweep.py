@@ -68,6 +68,61 @@ def _as_values(said: Any) -> Any:
 Values: TypeAlias = ValueRange | Annotated[tuple[Number, ...], BeforeValidator(_as_values), Field(min_length=1)]
 
 
+class GridStrategy(BaseModel):
+    """Every combination."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["grid"] = "grid"
+
+
+class RandomStrategy(BaseModel):
+    """So many combinations, drawn from the grid without regard to what they answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["random"]
+    combinations: int = Field(ge=1, le=MOST_COMBINATIONS)
+
+
+class TpeStrategy(BaseModel):
+    """So many settings, each chosen by what those before it scored (a tree-structured Parzen estimator).
+
+    Attributes:
+        trials: settings (models, system prompts and parameters; each is tried with every prompt) to try.
+        at_once: settings that are tried beside each other, knowing nothing of one another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["tpe"]
+    trials: int = Field(ge=1, le=10_000)
+    at_once: int = Field(8, ge=1, le=100)
+
+
+class RaceStrategy(BaseModel):
+    """Every setting, until it is clearly worse than the best: then no more is spent on it.
+
+    Attributes:
+        confidence: with at least this probability the best setting is not dropped.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["race"]
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+def _as_strategy(said: Any) -> Any:
+    return {"name": said} if isinstance(said, str) else said
+
+
+Strategy = Annotated[
+    Annotated[GridStrategy | RandomStrategy | TpeStrategy | RaceStrategy, Field(discriminator="name")],
+    BeforeValidator(_as_strategy),
+]
+
+
 def _as_texts(said: Any) -> Any:
     return [said] if isinstance(said, str) or said is None else said
 
@@ -82,6 +137,7 @@ class SweepSpec(BaseModel):
         seed: of what is drawn: strategies, bootstrap; it is not sent to the model.
         weights: of the quality metrics in `overall`; those not named weigh as usual.
         judge: model that compares answers pairwise, where one is wanted.
+        strategy: which combinations are asked, in what order; a name or a mapping with one (`name: tpe`).
         max_cost_usd: a wall: what does not fit is not asked.
     """
 
@@ -102,6 +158,7 @@ class SweepSpec(BaseModel):
         default_factory=dict, validation_alias=AliasChoices("parameter_ranges", "parameters")
     )
     response_count: int = Field(1, ge=1, le=1000)
+    strategy: Strategy = GridStrategy()
     seed: int = 0
     weights: dict[str, float] = Field(default_factory=dict)
     judge: str | None = None
@@ -114,6 +171,8 @@ class SweepSpec(BaseModel):
             ends = (values.min, values.max) if isinstance(values, ValueRange) else (min(values), max(values))
             if ends[0] < least or ends[1] > most:
                 raise ValueError(f"parameter_ranges.{name}: {ends[0]} to {ends[1]} is not within {least} to {most}")
+            if name == "top_p" and not ends[0]:
+                raise ValueError("parameter_ranges.top_p: 0 leaves no word to choose: it must be above 0")
         if doubled := self._twice():
             raise ValueError(f"{doubled} names the same thing twice")
         return self

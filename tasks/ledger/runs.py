@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -81,7 +82,11 @@ class Run:
 
 
 class RunRequest(BaseModel):
-    """What is asked of a new run."""
+    """What is asked of a new run.
+
+    Attributes:
+        budget_usd: what it may spend, where that is less than HEADRACE_RUN_BUDGET_USD.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,6 +98,7 @@ class RunRequest(BaseModel):
     user: str | None = None
     fresh: bool = False
     prefect_flow_run_id: UUID | None = None
+    budget_usd: Decimal | None = None
 
 
 @asynccontextmanager
@@ -171,13 +177,19 @@ async def _create(ledger: Ledger, request: RunRequest) -> Run:
         "attempt_id": attempt.id,
     }
     attempt_row = _attempt_row(ledger, attempt, request.prefect_flow_run_id)
-    beginning = BeginRun(row, attempt_row, attempt, ledger.settings.run_budget_usd)
+    beginning = BeginRun(row, attempt_row, attempt, _budget_of(request, ledger))
     unheard = EndRun({"id": attempt.run_id, "status": "cancelled", "result": None, "error": INTERRUPTED}, attempt)
     await ledger.recorder.record(beginning, otherwise=lambda: unheard)
     ledger.attempts.add(attempt.id)
     if request.prefect_flow_run_id in ledger.begun:
         ledger.begun[request.prefect_flow_run_id][request.flow, request.subject, request.variant] = attempt.run_id
     return Run(attempt, request.flow, request.project, request.subject, ledger, request.user, nonce)
+
+
+def _budget_of(request: RunRequest, ledger: Ledger) -> Decimal | None:
+    """The smaller of what the request and the settings allow."""
+    set_ones = [usd for usd in (request.budget_usd, ledger.settings.run_budget_usd) if usd is not None]
+    return min(set_ones, default=None)
 
 
 def _attempt_row(ledger: Ledger, attempt: Attempt, flow_run_id: UUID | None) -> dict[str, Any]:
@@ -215,7 +227,7 @@ _RUN = """
     WHERE runs.id = :run
 """
 _LOOK_AT_RUN, _LOCK_RUN = text(_RUN), text(f"{_RUN} FOR UPDATE OF runs")
-_HOLD = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
+HOLD_RUN = text("SELECT 1 FROM runs WHERE id = :run AND attempt_id = :attempt FOR KEY SHARE")
 
 
 async def hold_run(connection: AsyncConnection, attempt: Attempt) -> None:
@@ -229,7 +241,7 @@ async def hold_run(connection: AsyncConnection, attempt: Attempt) -> None:
 
 def hold_run_here(connection: Connection, attempt: Attempt) -> None:
     """As `hold_run`, for a connection without an event loop."""
-    if connection.execute(_HOLD, {"run": attempt.run_id, "attempt": attempt.id}).first() is None:
+    if connection.execute(HOLD_RUN, {"run": attempt.run_id, "attempt": attempt.id}).first() is None:
         raise LeaseLost("another attempt has taken this run over; its record is the one that counts")
 
 

@@ -12,6 +12,7 @@ from schemas.identifiers import new_id
 from schemas.sweep_statistics import ParameterInsight, SweepAnalysis
 from schemas.tables.laboratory_statistics import ParameterInsightRow, SweepAnalysisRow
 from tasks.ledger.session import open_ledger
+from tasks.sweep.finding import find_experiment
 from tasks.sweep.observing import ObservedExperiment, read_experiment
 from tasks.sweep.quality.scoring import VERSION
 from tasks.sweep.quality_sums import sum_experiments
@@ -23,7 +24,7 @@ async def analyze_experiment(experiment: str, *, analysis_version: str = "") -> 
     """The statistics of `experiment` are computed and stored; equal scores give equal statistics, to the last bit.
 
     Args:
-        experiment: its id.
+        experiment: its id or name.
         analysis_version: of the scores; by default those of today, or else the version most of them have.
 
     Raises:
@@ -119,7 +120,7 @@ async def read_analysis(experiment: str, *, analysis_version: str = "") -> Sweep
 
 def find_analysis(connection: Connection, experiment: str, analysis_version: str = "") -> SweepAnalysis:
     """As `read_analysis`, on a connection."""
-    row = SweepAnalysisRow
+    row, experiment = SweepAnalysisRow, find_experiment(connection, experiment)
     query = select(row.analysis).where(row.experiment_id == experiment)
     if analysis_version:
         query = query.where(row.analysis_version == analysis_version)

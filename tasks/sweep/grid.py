@@ -17,6 +17,12 @@ from schemas.calls import ChatParameters
 from schemas.errors import BadInput
 from schemas.sweep import MOST_CALLS, MOST_COMBINATIONS, PARAMETERS, ParameterName, SweepSpec
 
+DRAWN = frozenset({"random", "tpe"})
+"""Strategies that ask some of a grid, which may then be larger than what is asked."""
+MOST_DRAWN_FROM = 10**15
+SYSTEM_PROMPTS, MODELS = "system prompts", "models"
+"""Axes whose values have no order."""
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -50,14 +56,15 @@ class Grid(Sequence[Combination]):
 
     def __init__(self, spec: SweepSpec) -> None:
         self.spec = spec
-        if prod(self._sizes) > MOST_COMBINATIONS or self.calls > MOST_CALLS:
+        drawn = spec.strategy.name in DRAWN
+        if self.size > MOST_DRAWN_FROM or (not drawn and (self.size > MOST_COMBINATIONS or self.calls > MOST_CALLS)):
             told = " × ".join(
                 f"{size:,} {name}" for name, size in zip(self._names, self._sizes, strict=True) if size > 1
             )
             raise BadInput(
-                f"{told} are {prod(self._sizes):,} combinations and {self.calls:,} calls: at most "
+                f"{told} are {self.size:,} combinations and {self.calls:,} calls: at most "
                 f"{MOST_COMBINATIONS:,} combinations and {MOST_CALLS:,} calls are asked; take larger steps or draw "
-                f"some of them (strategy random)"
+                f"some of them (strategy random or tpe)"
             )
 
     @cached_property
@@ -69,7 +76,12 @@ class Grid(Sequence[Combination]):
     @cached_property
     def _names(self) -> tuple[str, ...]:
         ranges = self.spec.parameter_ranges
-        return ("prompts", "system prompts", "models", *(name for name in PARAMETERS if name in ranges))
+        return ("prompts", SYSTEM_PROMPTS, MODELS, *(name for name in PARAMETERS if name in ranges))
+
+    @cached_property
+    def size(self) -> int:
+        """Combinations."""
+        return prod(self._sizes)
 
     @cached_property
     def _sizes(self) -> tuple[int, ...]:
@@ -78,19 +90,41 @@ class Grid(Sequence[Combination]):
     @property
     def calls(self) -> int:
         """Answers that the whole grid asks for."""
-        return prod(self._sizes) * self.spec.response_count
+        return self.size * self.spec.response_count
+
+    @property
+    def settings(self) -> int:
+        """Combinations of one prompt: those of prompt `p` are `p * settings` and on."""
+        return self.size // len(self.spec.prompts)
 
     def __len__(self) -> int:
-        return prod(self._sizes)
+        return self.size
 
-    def __getitem__(self, number: int) -> Combination:  # type: ignore[override]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
+    @property
+    def setting_axes(self) -> tuple[tuple[str, int], ...]:
+        """What varies beside the prompt, in the order of the grid, and how many values it has."""
+        return tuple(zip(self._names[1:], self._sizes[1:], strict=True))
+
+    def setting_at(self, places: Sequence[int]) -> int:
+        """The setting with the values that stand at `places` of the axes."""
+        setting = 0
+        for place, size in zip(places, self._sizes[1:], strict=True):
+            setting = setting * size + place
+        return setting
+
+    def places_of(self, number: int) -> tuple[int, ...]:
+        """Where the values of a combination stand on all axes, the prompt's first."""
         rest, places = number, []
         for size in reversed(self._sizes):
             rest, place = divmod(rest, size)
             places.append(place)
-        prompt, system, model, *values = (axis[place] for axis, place in zip(self._axes, reversed(places), strict=True))
+        return tuple(reversed(places))
+
+    def __getitem__(self, number: int) -> Combination:  # type: ignore[override]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        places = self.places_of(number)
+        prompt, system, model, *values = (axis[place] for axis, place in zip(self._axes, places, strict=True))
         named = tuple(zip(self._names[3:], values, strict=True))
         return Combination(number, prompt, system, model, named)  # type: ignore[arg-type]
 

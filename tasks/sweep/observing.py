@@ -16,6 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 from schemas.errors import NotFound
 from schemas.sweep import PARAMETERS
 from schemas.sweep_statistics import Level
+from tasks.sweep.finding import find_experiment
 from tasks.sweep.quality.metrics import METRICS
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 from tasks.sweep.statistics.observations import MODEL, PROMPT, SYSTEM_PROMPT, Factor, Observations, as_factor, coarsened
@@ -39,10 +40,12 @@ _TEXTS = text("""
     LATERAL (VALUES (coalesce(responses.prompt, experiments.prompt)), (system_prompt)) AS texts (said)
     WHERE experiment_id = :experiment AND said IS NOT NULL
 """)
+# A replayed answer cost nothing this time; what is compared is what it costs to have it.
 _RESPONSES = """
     SELECT responses.status, {parameters}, responses.model, md5(system_prompt) AS system_prompt,
            md5(coalesce(responses.prompt, experiments.prompt)) AS prompt,
-           cost_usd::float8 AS cost_usd, latency_ms::float8 AS latency_ms{scores}
+           (CASE WHEN replayed THEN (SELECT saved_usd FROM llm_requests WHERE id = request_id)
+                 ELSE cost_usd END)::float8 AS cost_usd, latency_ms::float8 AS latency_ms{scores}
     FROM responses JOIN experiments ON experiments.id = experiment_id
     LEFT JOIN quality_metrics ON response_id = responses.id AND analysis_version = :version
     WHERE experiment_id = :experiment
@@ -64,12 +67,15 @@ class ObservedExperiment:
 def read_experiment(connection: Connection, experiment: str, analysis_version: str = "") -> ObservedExperiment:
     """The answers of `experiment` with their scores by `analysis_version`; of today, or else the one most used.
 
+    Args:
+        experiment: its id or name.
+
     Raises:
         NotFound: there is no such experiment, or it has no scores of that version.
+        BadInput: there are several of that name.
     """
-    known = connection.execute(_EXPERIMENT, {"experiment": experiment}).one_or_none()
-    if known is None:
-        raise NotFound(f"there is no experiment {experiment}")
+    experiment = find_experiment(connection, experiment)
+    known = connection.execute(_EXPERIMENT, {"experiment": experiment}).one()
     version, metrics = _choose(connection, experiment, analysis_version)
     texts = {row.digest: row.said for row in connection.execute(_TEXTS, {"experiment": experiment})}
     values = {"experiment": experiment, "version": version}

@@ -257,7 +257,7 @@ TROUBLE = {"429": 0.3, "500": 0.1, "hang": 0.05, "broken_json": 0.05, "reset": 0
 async def test_with_a_provider_in_trouble_rows_and_money_agree_with_what_it_did(
     environment: Environment, settings: Settings, provider: ScriptedProvider, look: Look
 ) -> None:
-    environment(HEADRACE_CALL_TIMEOUT_SECONDS=1, HEADRACE_RETRY_ATTEMPTS=4)
+    environment(HEADRACE_CALL_TIMEOUT_SECONDS=2, HEADRACE_RETRY_ATTEMPTS=4)
     async with open_ledger():
         calls = (complete(f"Question {n:03d}?", model=MODEL) for n in range(150))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)

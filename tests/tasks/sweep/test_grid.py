@@ -56,6 +56,7 @@ def test_sampling_parameters_are_those_that_were_written() -> None:
         ({"temperature": {"min": 0, "max": 1, "step": -0.1}}, "step is -0.1"),
         ({"temperature": {"min": 1, "max": 0.5, "step": 0.1}}, "the range is empty"),
         ({"temperature": []}, "at least 1"),
+        ({"top_p": [0, 1]}, "top_p: 0 leaves no word"),
         ({"temperature": [0.5, 0.50]}, "names the same thing twice"),
         ({"temperature": {"min": 0, "max": 3, "step": 1}}, "within 0 to 2"),
         ({"temperature": [float("nan")]}, "not infinity or NaN"),
@@ -70,8 +71,8 @@ def test_what_cannot_be_tried_is_refused(ranges: dict[str, Any], said: str) -> N
 
 def test_a_thousand_million_combinations_are_refused_with_their_factors() -> None:
     fine = {"min": 0, "max": 1, "step": 0.001}
-    with pytest.raises(BadInput, match=r"1,001 temperature × 1,001 top_p × 1,001 presence_penalty are 1,003,003,001"):
-        Grid(spec(temperature=fine, top_p=fine, presence_penalty=fine))
+    with pytest.raises(BadInput, match=r"1,001 temperature × 1,000 top_p × 1,001 presence_penalty are 1,002,001,000"):
+        Grid(spec(temperature=fine, top_p={**fine, "min": 0.001}, presence_penalty=fine))
 
 
 @given(st.decimals(-2, 2, places=3), st.integers(1, 400), st.decimals("0.001", "0.5", places=3))

@@ -1,0 +1,128 @@
+"""The commands that sweep parameters and say how far that is."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from cyclopts import App, Parameter
+
+from flows.command_options import Bare, Fresh, Json
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def add_sweep_commands(app: App) -> None:
+    """`app` has the commands of this module."""
+    for command in (sweep, sweep_status):
+        app.command(command)
+
+
+def sweep(
+    spec: Path,
+    *,
+    yes: Flag = False,
+    estimate: Flag = False,
+    probe: bool = True,
+    project: str = "",
+    fresh: Fresh = False,
+    bare: Bare = False,
+    json: Json = False,
+) -> int:
+    """Ask every combination of prompts, models and parameters of a spec; score and store each answer.
+
+    Says first what that comes to, and asks. What is stored is not asked again: `headrace resume RUN` goes on after a
+    crash, and a spec with more values or models pays only for what is new.
+
+    Parameters
+    ----------
+    spec
+        YAML, JSON or TOML: prompt, models, parameter_ranges (min, max and step, or lists), response_count and more.
+    yes
+        Do not ask.
+    estimate
+        Only say what it comes to.
+    probe
+        Ask each model once, to know how long its answers are; the sweep uses that answer.
+    project
+        Whose budget pays; HEADRACE_PROJECT when not given.
+    """
+    from flows.sweep_presentation import show_plan
+    from tasks.sweep.reading_specs import read_spec
+
+    wanted = read_spec(spec)
+    if estimate or not yes:
+        from rich.console import Console
+
+        from flows.presentation import console, write_json
+
+        plan = asyncio.run(_plan(wanted, project, probe=probe, bare=bare))
+        if estimate and json:
+            write_json(plan)
+            return 0
+        show_plan(plan, console() if estimate else Console(stderr=True, highlight=False))
+        if estimate or not _agreed():
+            return 0
+    parameters = {"spec": wanted.model_dump(mode="json"), "project": project, "fresh": fresh}
+    return go_on_with_sweep(parameters, None, bare=bare, as_json=json)
+
+
+def _agreed() -> bool:
+    """Whoever sits there says yes.
+
+    Raises:
+        BadInput: nobody sits there.
+    """
+    from schemas.errors import BadInput
+
+    if not sys.stdin.isatty():
+        raise BadInput("nobody can be asked here whether to go on: give --yes")
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+async def _plan(spec: Any, project: str, *, probe: bool, bare: bool) -> Any:
+    from flows.running import settings_for
+    from tasks.ledger.session import open_ledger
+    from tasks.sweep.planning import plan_sweep, with_models
+
+    async with open_ledger(settings_for(bare)) as ledger:
+        return await plan_sweep(ledger, with_models(spec, ledger.settings), project=project, probe=probe)
+
+
+def go_on_with_sweep(parameters: dict[str, Any], run: UUID | None, *, bare: bool, as_json: bool) -> int:
+    """The sweep with `parameters`, begun or gone on with, is done and shown."""
+    from flows.running import run_flow
+    from flows.sweep import sweep_parameters
+    from flows.sweep_presentation import show_sweep
+
+    report = asyncio.run(run_flow(sweep_parameters, parameters, resume=run, bare=bare))
+    return show_sweep(report, as_json=as_json)
+
+
+def sweep_status(experiment: str, *, json: Json = False) -> int:
+    """Say how far a sweep is: answers, failures, cost, best and mean quality so far, and when it will be done.
+
+    Parameters
+    ----------
+    experiment
+        Id or name of the experiment.
+    """
+    from flows.sweep_presentation import show_status
+
+    return show_status(asyncio.run(_status(experiment)), as_json=json)
+
+
+async def _status(experiment: str) -> Any:
+    from blocks.database import database_errors
+    from tasks.ledger.session import open_ledger
+    from tasks.sweep.status import read_status
+
+    async with open_ledger() as ledger:
+        with database_errors():
+            async with ledger.engine.connect() as connection:
+                return await connection.run_sync(read_status, experiment)

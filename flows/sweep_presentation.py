@@ -1,0 +1,121 @@
+"""Sweeps on a terminal, as JSON and as a Prefect artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from flows.presentation import console, money, table, write_json
+from schemas.sweep_results import Best, SweepPlan, SweepReport, SweepStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TOP = 5
+
+
+def show_plan(plan: SweepPlan, to: Console) -> None:
+    """What the sweep comes to, before it is asked."""
+    most = "at most " if plan.strategy in {"tpe", "race"} else ""
+    to.print(
+        f"{plan.name}: {most}{plan.combinations:,} combinations, {plan.calls:,} calls ({plan.strategy})", markup=False
+    )
+    if plan.answered:
+        to.print(f"the ledger has {plan.answered:,} of these answers already: nothing is paid for them")
+    rows = [
+        (each.model, f"{each.calls:,}", f"{each.input_tokens:,}", f"{each.output_tokens:,}", _about(each.cost_usd),
+         money(each.most_usd))
+        for each in plan.models
+    ]  # fmt: skip
+    to.print(table("", ("model", "calls", "tokens in", "tokens out", "about", "at most"), rows))
+    limit = "no limit is set" if plan.max_cost_usd is None else f"the limit is {money(plan.max_cost_usd)}"
+    to.print(f"about {_rounded(plan.cost_usd)}, at most {_rounded(plan.most_usd)}; {limit} (max_cost_usd)")
+    if plan.minutes is not None:
+        to.print(f"about {plan.minutes:.1f} minutes")
+    if plan.probe_usd is not None:
+        to.print(f"one answer of each model was asked for to tell: {money(plan.probe_usd)}", style="dim")
+
+
+def _about(usd: Decimal | None) -> str:
+    return _rounded(usd)
+
+
+def _rounded(usd: Decimal | None) -> str:
+    """Dollars as an estimate has them: no more than four decimals."""
+    return "an unknown amount" if usd is None else money(round(usd, 4))
+
+
+def show_sweep(report: SweepReport, *, as_json: bool) -> int:
+    """What came of the sweep; 0."""
+    if as_json:
+        write_json(report)
+        return 0
+    to = console()
+    for sentence in sentences(report):
+        to.print(sentence, markup=False)
+    if report.best:
+        to.print(table("", _COLUMNS, [[escape(cell) for cell in _best_row(each)] for each in report.best[:TOP]]))
+    for conclusion in report.conclusions:
+        to.print(f"• {conclusion}", markup=False)
+    to.print(f"`headrace sweep-analysis {report.experiment_id}` shows the numbers behind that")
+    return 0
+
+
+_COLUMNS = ("overall", "answers", "model", "parameters", "system prompt")
+
+
+def _best_row(best: Best) -> tuple[str, ...]:
+    parameters = ", ".join(f"{name} {value:g}" for name, value in best.parameters.items())
+    return (f"{best.points:.1f}", str(best.responses), best.model or "", parameters, best.system_prompt or "")
+
+
+def sentences(report: SweepReport) -> list[str]:
+    """The report in words."""
+    answered = report.stored - report.failed
+    told = [f"{report.name}: {answered:,} answers to {report.combinations:,} combinations, {money(report.cost_usd)}"]
+    if report.replayed:
+        told.append(f"{report.replayed:,} of them were in the ledger: nothing was paid for them")
+    if report.failed:
+        reasons = ", ".join(f"{name}: {count:,}" for name, count in report.failures.items())
+        told.append(f"{report.failed:,} calls failed and are kept with their reason ({reasons})")
+    if report.saved > 0 and report.strategy != "grid":
+        told.append(f"{report.saved:,} calls of the whole grid were not made ({report.strategy})")
+    if report.mean_score is not None:
+        told.append(f"mean quality {100 * report.mean_score:.1f} of 100")
+    return told
+
+
+def as_markdown(report: SweepReport) -> str:
+    """The report as a page."""
+    lines = [f"# Sweep {report.name}", "", *[f"- {each}" for each in sentences(report)], ""]
+    if report.best:
+        lines += [_markdown_row(_COLUMNS), _markdown_row(["---"] * len(_COLUMNS))]
+        lines += [_markdown_row(_best_row(each)) for each in report.best]
+    if report.conclusions:
+        lines += ["", "## What that shows", "", *[f"- {each}" for each in report.conclusions]]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def show_status(status: SweepStatus, *, as_json: bool) -> int:
+    """How far the sweep is; 0."""
+    if as_json:
+        write_json(status)
+        return 0
+    to = console()
+    to.print(f"{status.name}: {status.status}, {status.progress:.1f} %", markup=False)
+    to.print(f"{status.completed_calls:,} of {status.total_calls:,} answers, {status.failed_calls:,} failed, "
+             f"{money(status.cost_usd)}")  # fmt: skip
+    if status.best_score is not None and status.mean_score is not None:
+        to.print(f"overall: best {100 * status.best_score:.1f}, mean {100 * status.mean_score:.1f} of 100")
+    if status.estimated_completion is not None:
+        to.print(f"done at about {status.estimated_completion:%Y-%m-%d %H:%M:%S} UTC")
+    if status.error_message:
+        to.print(status.error_message, markup=False)
+    return 0

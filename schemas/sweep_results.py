@@ -1,0 +1,164 @@
+"""What a sweep is going to be, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+ExperimentStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelPlan(_Told):
+    """What the calls to one model come to, before they are made.
+
+    Attributes:
+        probed: a first call told how long an answer is and takes; else answers are taken to be as long as they may.
+        input_tokens, output_tokens: of all its calls; the input is a bound, the output what the probe says.
+        cost_usd: expected; None when no price is known.
+        most_usd: where every answer is as long as it may be.
+        seconds: expected, with as many calls at once as the limits allow; None when nobody probed.
+    """
+
+    model: str
+    calls: int
+    probed: bool
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+    most_usd: Decimal | None
+    seconds: float | None
+
+
+class SweepPlan(_Told):
+    """What a sweep is going to be.
+
+    Attributes:
+        combinations, calls: that the strategy asks, at most.
+        grid: combinations of the whole grid.
+        answered: calls that the ledger has answers to, which cost nothing; None where they are too many to look up.
+        cost_usd, most_usd: of all models, less what is answered; None when a price is not known.
+        probe_usd: what the probes cost.
+    """
+
+    name: str
+    strategy: str
+    combinations: int
+    calls: int
+    grid: int
+    answered: int | None
+    models: tuple[ModelPlan, ...]
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+    most_usd: Decimal | None
+    max_cost_usd: Decimal | None
+    probe_usd: Decimal | None
+    minutes: float | None
+
+
+class SweepStatus(_Told):
+    """How far a sweep is, in the terms of the old batch API.
+
+    Attributes:
+        progress: percent of the calls; of an adaptive strategy of those it makes at most.
+        current_parameters: of the answer that came last.
+        best_score, mean_score: `overall`, 0 to 1.
+        replayed: answers that the ledger had; nothing was paid for them.
+    """
+
+    experiment_id: str
+    name: str
+    status: ExperimentStatus
+    progress: float
+    total_combinations: int
+    completed_combinations: int
+    total_calls: int
+    completed_calls: int
+    failed_calls: int
+    replayed: int
+    current_parameters: dict[str, Any]
+    estimated_completion: datetime | None
+    best_score: float | None
+    mean_score: float | None
+    cost_usd: Decimal | None
+    error_message: str | None
+
+
+class Best(_Told):
+    """A setting and the mean of its scores.
+
+    Attributes:
+        score: mean `overall`, 0 to 1.
+        responses: that it is the mean of.
+    """
+
+    model: str | None
+    system_prompt: str | None
+    parameters: dict[str, float]
+    score: float
+    responses: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def points(self) -> float:
+        """The score as it is shown, 0 to 100."""
+        return round(100 * self.score, 1)
+
+
+class SweepReport(_Told):
+    """What came of a sweep.
+
+    Attributes:
+        asked: answers that the strategy wanted.
+        saved: calls of the grid that it could do without.
+        stored: answers on record now; `failed` have a reason instead.
+        best: settings with the best mean, at most ten; that one is best says nothing of how sure that is.
+        conclusions: what the statistics say of `overall`, in sentences; all of them are in `sweep_analyses`.
+    """
+
+    run_id: UUID
+    status: Literal["completed"] = "completed"
+    experiment_id: str
+    name: str
+    strategy: str
+    combinations: int
+    asked: int
+    saved: int
+    stored: int
+    failed: int
+    replayed: int
+    mean_score: float | None
+    best: tuple[Best, ...]
+    failures: dict[str, int]
+    cost_usd: Decimal | None
+    seconds: float
+    conclusions: tuple[str, ...] = ()
+
+
+class ExperimentRecord(_Told):
+    """An experiment as it is listed."""
+
+    id: str
+    name: str
+    description: str | None
+    status: ExperimentStatus
+    strategy: str | None
+    models: tuple[str, ...]
+    responses: int
+    failed: int
+    mean_score: float | None
+    cost_usd: Decimal | None
+    tags: tuple[str, ...]
+    is_favourite: bool
+    archived_at: datetime | None
+    created_at: datetime
+    completed_at: datetime | None
+    run_id: UUID | None

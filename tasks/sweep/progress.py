@@ -1,0 +1,80 @@
+"""How far a sweep is: counted as answers come, read by whoever shows it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+RECENT = 200
+"""Answers whose pace tells how long the others take."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far it is now."""
+
+    done: int
+    total: int
+    failed: int
+    replayed: int
+    best: float | None
+    mean: float | None
+    cost_usd: Decimal
+    parameters: str
+    seconds_left: float | None
+
+    @property
+    def percent(self) -> float | None:
+        """Of the calls."""
+        return min(100.0, 100.0 * self.done / self.total) if self.total else None
+
+    def __str__(self) -> str:
+        parts = [f"{self.done:,} of {self.total:,} answers"]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"best {100 * self.best:.1f}, mean {100 * self.mean:.1f}"] if self.best and self.mean else []
+        parts += [f"${self.cost_usd:.4f}"] if self.cost_usd else []
+        parts += [f"{self.seconds_left:,.0f} s left"] if self.seconds_left is not None else []
+        return ", ".join([*parts, self.parameters] if self.parameters else parts)
+
+
+@dataclass
+class Progress:
+    """Counts answers."""
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    replayed: int = 0
+    scored: int = 0
+    sum_of_scores: float = 0.0
+    best: float | None = None
+    cost_usd: Decimal = Decimal(0)
+    parameters: str = ""
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def add(self, parameters: str, score: float | None, cost_usd: Decimal | None, *, replayed: bool) -> None:
+        """An answer more is stored, or, without a score, the reason why there is none."""
+        self.done += 1
+        self.parameters = parameters
+        self.cost_usd += cost_usd or 0
+        self.replayed += replayed
+        if score is None:
+            self.failed += 1
+        else:
+            self.scored += 1
+            self.sum_of_scores += score
+            self.best = score if self.best is None else max(self.best, score)
+        self._times.append(time.monotonic())
+
+    def now(self) -> Moment:
+        """How far it is."""
+        left = None
+        if len(self._times) > 1 and self.total:
+            each = (time.monotonic() - self._times[0]) / (len(self._times) - 1)
+            left = each * max(0, self.total - self.done)
+        mean = self.sum_of_scores / self.scored if self.scored else None
+        return Moment(
+            self.done, self.total, self.failed, self.replayed, self.best, mean, self.cost_usd, self.parameters, left
+        )

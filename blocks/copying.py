@@ -6,9 +6,13 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.types.string import ByteaBinaryLoader
 from sqlalchemy import Connection
 
 from schemas.errors import BadInput, DatabaseUnavailable
+
+ROWS_AT_ONCE = 100
+"""Rows that are taken over together; more of them no longer fit into the processor's cache."""
 
 
 def copy_rows(
@@ -40,22 +44,21 @@ def copy_rows(
         raise DatabaseUnavailable("the connection to Postgres was lost while rows were copied") from error
 
 
-def copy_out(
-    connection: Connection, query: str, values: Mapping[str, Any], types: Sequence[str]
-) -> Generator[Any, None, None]:
+def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -> Generator[Any, None, None]:
     """The rows of `query`, as tuples, as fast as Postgres sends them and no more of them in memory than a few.
+
+    Documents of type JSONB are their bytes after one that tells the version of the form.
 
     Args:
         query: with placeholders as psycopg has them, `%(name)s`.
-        types: what each column is read as; `bytea` leaves text as its bytes in UTF-8.
 
     Raises:
         DatabaseUnavailable: the connection was lost.
     """
     driver: Any = connection.connection.driver_connection
     try:
-        with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)", values) as copy:
-            copy.set_types(types)
-            yield from copy.rows()
+        with driver.cursor(binary=True) as cursor:
+            cursor.adapters.register_loader("jsonb", ByteaBinaryLoader)
+            yield from cursor.stream(query, values, binary=True, size=ROWS_AT_ONCE)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable("the connection to Postgres was lost while rows were read") from error

@@ -1,4 +1,4 @@
-"""A file of training rows read back, before it is called done."""
+"""Training rows read back as their readers will, before a file is called done."""
 
 from __future__ import annotations
 
@@ -13,37 +13,58 @@ from schemas.training import Record
 from tasks.training.formats import fault_in
 
 
-def check_file(path: Path, chosen_format: ExportFormat, rows: int) -> None:
-    """The file has `rows` rows, each as the format's readers want it.
+def check_line(line: bytes, chosen_format: ExportFormat, name: str, number: int) -> None:
+    """The line is a row as the format's readers want it.
+
+    Args:
+        name, number: of the file, and of the row in it, the first being 1.
+
+    Raises:
+        ExpectationFailed: it is not; the message names the row.
+    """
+    try:
+        record = orjson.loads(line)
+    except ValueError as error:
+        raise ExpectationFailed(f"row {number} of {name} is no JSON", file=name, row=number) from error
+    check_record(record, chosen_format, name, number)
+
+
+def check_record(record: Record, chosen_format: ExportFormat, name: str, number: int) -> None:
+    """The record is a row as the format's readers want it.
+
+    Raises:
+        ExpectationFailed: as `check_line`.
+    """
+    try:
+        fault = fault_in(record, chosen_format)
+    except (KeyError, TypeError, AttributeError) as error:
+        fault = f"it is no row of {chosen_format} ({error!r})"
+    if fault is not None:
+        raise ExpectationFailed(f"row {number} of {name}: {fault}", file=name, row=number)
+
+
+def check_file(path: Path, chosen_format: ExportFormat, rows: int | None = None) -> int:
+    """The file has `rows` rows, each as the format's readers want it; returns how many.
 
     Raises:
         ExpectationFailed: one is not; the message names the row, the first being 1.
     """
     number = 0
-    for number, record in enumerate(_read(path, chosen_format), 1):
-        try:
-            fault = fault_in(record, chosen_format)
-        except (KeyError, TypeError, AttributeError) as error:
-            fault = f"it is no row of {chosen_format} ({error!r})"
-        if fault is not None:
-            raise ExpectationFailed(f"row {number} of {path.name}: {fault}", file=path.name, row=number)
-    if number != rows:
-        raise ExpectationFailed(f"{path.name} has {number} rows instead of {rows}", file=path.name)
-
-
-def _read(path: Path, chosen_format: ExportFormat) -> Iterator[Record]:
     if chosen_format == "parquet":
-        import pyarrow.parquet as parquet
+        for number, record in enumerate(_read_parquet(path), 1):
+            check_record(record, chosen_format, path.name, number)
+    else:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                check_line(line, chosen_format, path.name, number)
+    if rows is not None and number != rows:
+        raise ExpectationFailed(f"{path.name} has {number} rows instead of {rows}", file=path.name)
+    return number
 
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
-                yield from batch.to_pylist()
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield orjson.loads(line)
-            except ValueError as error:
-                raise ExpectationFailed(
-                    f"row {number} of {path.name} is no JSON", file=path.name, row=number
-                ) from error
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1000):
+            yield from batch.to_pylist()

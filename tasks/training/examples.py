@@ -59,26 +59,24 @@ class Example:
 
 def example_of(call: CallRead) -> Example | str:
     """The call as an example, or why it can be none."""
-    prompt, given = parse(call.messages), parse(call.answer)
-    if not isinstance(prompt, list) or not all(map(_is_turn, prompt)) or not prompt:
-        return "the prompt is not text"
-    if any(turn["role"] == "assistant" and not turn["content"].strip() for turn in prompt):
-        return "a turn of the assistant is empty"
-    if prompt[-1]["role"] != "user":
-        return "the prompt does not end with the user"
+    request, given = parse(call.request), parse(call.response).get("content")
+    prompt: Any = request.get("messages")
+    schema, correction = request.get("output_schema"), call.correction
+    objection = _objection_to(prompt)
+    if objection is not None:
+        return objection
     if not isinstance(given, str):
         return "the answer is not text"
-    answer = call.correction or given
-    if call.finish_reason == "length" and not call.correction:
+    answer = correction or given
+    if call.finish_reason == "length" and not correction:
         return "the answer was cut off at the token limit"
-    if not answer.strip():
+    if not answer or answer.isspace():
         return "the answer is empty"
-    structured = call.output_schema is not None
-    if structured and not _fits(answer, parse(call.output_schema)):
+    if schema is not None and not _fits(answer, schema):
         return "the answer does not fit its schema"
-    counts = None if call.correction else (call.input_tokens, call.output_tokens)
-    tokens = _tokens(prompt, answer) if counts is None or None in counts else sum(filter(None, counts))
-    return Example(call.id, prompt, answer, given, call.opinion, call.score, tokens, call.model, structured)
+    sent, got = call.input_tokens, call.output_tokens
+    tokens = _tokens(prompt, answer) if correction or sent is None or got is None else sent + got
+    return Example(call.id, prompt, answer, given, call.opinion, call.score, tokens, call.model, schema is not None)
 
 
 def redacted(example: Example, redactor: Redacts) -> Example | str:
@@ -107,8 +105,17 @@ def is_for_testing(prompt: Iterable[Turn], share: float, seed: str) -> bool:
     return int.from_bytes(digest[:8]) < share * 2**64
 
 
-def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, dict) and turn.get("role") in ROLES and isinstance(turn.get("content"), str)
+def _objection_to(prompt: Any) -> str | None:
+    try:
+        for turn in prompt:
+            role, content = turn["role"], turn["content"]
+            if role not in ROLES or not isinstance(content, str):
+                return "the prompt is not text"
+            if role == "assistant" and (not content or content.isspace()):
+                return "a turn of the assistant is empty"
+        return None if prompt[-1]["role"] == "user" else "the prompt does not end with the user"
+    except (TypeError, LookupError):
+        return "the prompt is not text"
 
 
 def _tokens(prompt: Iterable[Turn], answer: str) -> int:

@@ -7,7 +7,7 @@ preference. ShareGPT: turns named `system`, `human` and `gpt`, the latter two by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -37,13 +37,13 @@ def answered(text: str) -> list[Turn]:
     return [{"role": "assistant", "content": text}]
 
 
-def rows_of(example: Example, options: ExportOptions) -> Iterator[Row] | str:
+def rows_of(example: Example, options: ExportOptions) -> Sequence[Row] | str:
     """The rows that one example makes in a format that does not pair answers, or why it makes none."""
     if options.format == "trl-kto":
         return _judged(example)
     if options.format != "parquet" and not options.opinions and example.opinion == "negative" and not example.corrected:
         return "the answer is thought ill of"
-    return iter([Row(_SINGLE[options.format](example), (example.id,), example.tokens, example.prompt)])
+    return (Row(_SINGLE[options.format](example), (example.id,), example.tokens, example.prompt),)
 
 
 def pair(example: Example, chosen: str, rejected: str, ids: tuple[UUID, ...], options: ExportOptions) -> Row:
@@ -60,7 +60,7 @@ def pair(example: Example, chosen: str, rejected: str, ids: tuple[UUID, ...], op
     return Row(record, ids, said + max(count_text_tokens(chosen), count_text_tokens(rejected)), example.prompt)
 
 
-def _judged(example: Example) -> Iterator[Row] | str:
+def _judged(example: Example) -> Sequence[Row] | str:
     judged = {"positive": [(example.given, True)], "negative": [(example.given, False)]}.get(example.opinion, [])
     if example.corrected:
         judged = [(example.answer, True), (example.given, False)]
@@ -68,7 +68,7 @@ def _judged(example: Example) -> Iterator[Row] | str:
     if not judged:
         return "nobody thought well or ill of the answer"
     records = [{"prompt": example.prompt, "completion": answered(text), "label": label} for text, label in judged]
-    return (Row(record, (example.id,), example.tokens, example.prompt) for record in records)
+    return [Row(record, (example.id,), example.tokens, example.prompt) for record in records]
 
 
 def _openai(example: Example) -> Record:
@@ -129,12 +129,14 @@ def fault_in(record: Record, chosen_format: ExportFormat) -> str | None:
 
 
 def _fault_in_turns(turns: list[Any], *, last: str) -> str | None:
+    role = None
     for number, turn in enumerate(turns, 1):
-        if not isinstance(turn.get("content"), str) or turn.get("role") not in ROLES:
+        role, content = turn.get("role"), turn.get("content")
+        if role not in ROLES or not isinstance(content, str):
             return f"message {number} has no role of {', '.join(sorted(ROLES))} with a text"
-        if turn["role"] == "assistant" and not turn["content"].strip():
+        if role == "assistant" and (not content or content.isspace()):
             return f"message {number}, of the assistant, is empty"
-    return None if turns and turns[-1]["role"] == last else f"the last message is not of the {last}"
+    return None if role == last else f"the last message is not of the {last}"
 
 
 def _fault_in_answers(prompt: list[Any], *answers: list[Any]) -> str | None:

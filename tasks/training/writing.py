@@ -10,8 +10,9 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from uuid import UUID
@@ -21,9 +22,9 @@ import orjson
 from schemas.canonical import canonical_json
 from schemas.errors import BadInput
 from schemas.training import PAIRED, ExportedFile, ExportManifest, ExportOptions
-from tasks.training.checking import check_file
-from tasks.training.examples import Example, example_of, is_for_testing, redacted
-from tasks.training.files import JsonLines, Parquet, RowFile
+from tasks.training.checking import check_file, check_record
+from tasks.training.examples import Example, Turn, example_of, is_for_testing, redacted
+from tasks.training.files import Disk, JsonLines, Parquet, RowFile
 from tasks.training.formats import Row, fault_in, rows_of
 from tasks.training.pairs import pairs_of
 from tasks.training.reading import CallRead
@@ -76,10 +77,11 @@ def manifest_bytes(manifest: ExportManifest) -> bytes:
 
 
 def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
-    with_folder = _Export(folder, options, progress)
-    for row in with_folder.rows(calls):
-        with_folder.write(row)
-    return with_folder.finish()
+    with closing(Disk()) as disk:
+        export = _Export(folder, options, progress, disk)
+        for row in export.rows(calls):
+            export.write(row)
+        return export.finish()
 
 
 @dataclass
@@ -87,6 +89,7 @@ class _Export:
     folder: Path
     options: ExportOptions
     progress: Moment
+    disk: Disk
     redactor: Redactor = field(default_factory=Redactor)
     reasons: Counter[str] = field(default_factory=Counter)
     seen: set[bytes] = field(default_factory=set)
@@ -94,10 +97,13 @@ class _Export:
     def __post_init__(self) -> None:
         self._kind = "parquet" if self.options.format == "parquet" else "jsonl"
         parts = ("train", "test") if self.options.test_share else ("train",)
-        made = Parquet if self._kind == "parquet" else JsonLines
-        self._files: dict[str, RowFile] = {part: made(self.folder / f"{part}.{self._kind}") for part in parts}
-        self._sources = JsonLines(self.folder / SOURCES)
-        self._aside = JsonLines(self.folder / SET_ASIDE)
+        self._files: dict[str, RowFile] = {part: self._file(f"{part}.{self._kind}") for part in parts}
+        self._sources = JsonLines(self.folder / SOURCES, self.disk)
+        self._aside = JsonLines(self.folder / SET_ASIDE, self.disk)
+
+    def _file(self, name: str) -> RowFile:
+        path = self.folder / name
+        return Parquet(path) if self._kind == "parquet" else JsonLines(path, self.disk)
 
     def rows(self, calls: Iterable[CallRead]) -> Iterator[Row]:
         """Every row there is, before duplicates and what is too long are left out."""
@@ -120,16 +126,18 @@ class _Export:
             self._set_aside(row.ids, reason)
             return
         part = "test" if is_for_testing(row.prompt, self.options.test_share, self.options.seed) else "train"
-        file = self._files[part]
+        file, name = self._files[part], f"{part}.{self._kind}"
+        check_record(row.record, self.options.format, name, file.rows + 1)
         file.write(row.record, line, row.tokens)
-        self._sources.add({"file": f"{part}.{self._kind}", "row": file.rows, "ids": row.ids})
+        self._sources.add({"file": name, "row": file.rows, "ids": row.ids})
         self.progress.rows += 1
 
     def finish(self) -> ExportManifest:
         """Everything is durable in the folder, and was read back."""
         files: dict[str, ExportedFile] = {f"{part}.{self._kind}": file.close() for part, file in self._files.items()}
-        for name, file in files.items():
-            check_file(self.folder / name, self.options.format, file.rows)
+        if self._kind == "parquet":
+            for name, file in files.items():
+                check_file(self.folder / name, self.options.format, file.rows)
         files |= {SOURCES: self._sources.close(), SET_ASIDE: self._aside.close()}
         manifest = ExportManifest(
             options=self.options,
@@ -146,16 +154,18 @@ class _Export:
         _sync_folder(self.folder)
         return manifest
 
-    def _examples(self, calls: Iterable[CallRead]) -> Generator[tuple[bytes | None, Example], None, None]:
+    def _examples(self, calls: Iterable[CallRead]) -> Generator[tuple[list[Turn], Example], None, None]:
+        """Each example with the prompt that it had before redaction."""
         for call in calls:
             self.progress.calls += 1
             made = example_of(call)
+            asked = [] if isinstance(made, str) else made.prompt
             if self.options.redact and not isinstance(made, str):
                 made = redacted(made, self.redactor)
             if isinstance(made, str):
                 self._set_aside((call.id,), made)
             else:
-                yield call.messages, made
+                yield asked, made
 
     def _pairs(self, group: list[Example]) -> Iterator[Row]:
         paired: set[UUID] = set()
@@ -175,7 +185,7 @@ class _Export:
         if not self.options.dedup:
             return None
         told = line or orjson.dumps({name: value for name, value in row.record.items() if name != "id"})
-        digest = blake2b(told, digest_size=DIGEST_BYTES).digest()
+        digest = sha256(told).digest()[:DIGEST_BYTES]
         if digest in self.seen:
             return "duplicate"
         self.seen.add(digest)

@@ -80,8 +80,15 @@ def test_the_offending_row_of_a_file_is_named(tmp_path: Path, line: bytes, reaso
 def call(messages: object = (USER,), answer: object = "Because.", **more: Any) -> CallRead:
     """A call as it is read."""
     known = {"opinion": "none", "correction": None, "model": "m", "input_tokens": 3, "output_tokens": 2}
-    known |= {"finish_reason": "stop", "output_schema": None, "score": None} | more
-    return CallRead(UUID(int=1), orjson.dumps(messages), orjson.dumps(answer), **known)
+    schema = more.pop("output_schema", None)
+    known |= {"finish_reason": "stop", "score": None} | more
+    request = {"messages": messages, "output_schema": schema}
+    return CallRead(UUID(int=1), binary(request), binary({"content": answer}), **known)
+
+
+def binary(document: object) -> bytes:
+    """The document as Postgres sends JSONB."""
+    return b"\x01" + orjson.dumps(document)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +101,8 @@ def call(messages: object = (USER,), answer: object = "Because.", **more: Any) -
         (call(answer=None), "the answer is not text"),
         (call(answer=" \n"), "the answer is empty"),
         (call(finish_reason="length"), "the answer was cut off at the token limit"),
-        (call(answer="{", output_schema=b"{}"), "the answer does not fit its schema"),
-        (call(answer="[]", output_schema=b'{"required": ["a"]}'), "the answer does not fit its schema"),
+        (call(answer="{", output_schema={}), "the answer does not fit its schema"),
+        (call(answer="[]", output_schema={"required": ["a"]}), "the answer does not fit its schema"),
     ],
 )
 def test_why_a_call_is_no_example_is_told(made: CallRead, reason: str) -> None:
@@ -120,7 +127,7 @@ def test_case_and_signs_do_not_part_a_family() -> None:
 
 
 def test_redaction_that_would_break_json_sets_the_call_aside(tmp_path: Path) -> None:
-    broken = call(answer='{"phone": 4155552671}', output_schema=b"{}")
+    broken = call(answer='{"phone": 4155552671}', output_schema={})
     manifest = write_export(tmp_path / "out", [broken], ExportOptions(format="trl-sft"), Moment())
     assert manifest.set_aside == {"redaction would break the JSON of the answer": 1}
 

@@ -27,7 +27,9 @@ class FineTuneRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, json_schema_extra=_in_order)
 
-    training_file: str = Field(description="Path of a file as export-training writes it (openai-sft, openai-dpo)")
+    training_file: str = Field(
+        description="Folder or id of a training export, or a file of one (openai-sft, openai-dpo)"
+    )
     purpose: Name = Field(description="What the model is for; it becomes the newest version for it")
     base_model: str = Field(description="Model at OpenAI, or at the server of OPENAI_BASE_URL, to begin with")
     validation_file: str = Field("", description="Path of a file of the same format that the model is measured on")
@@ -38,7 +40,7 @@ class FineTuneRequest(BaseModel):
     learning_rate_multiplier: float | None = Field(None, gt=0, description="Of the provider's own rate")
     beta: float | None = Field(None, gt=0, description="Of dpo: how close to the base model")
     seed: int | None = Field(None, description="Makes the job repeatable, as far as the provider can")
-    export_id: str = Field("", description="The training export that the file is of, kept as the model's lineage")
+    export_id: str = Field("", description="The training export that wrote the file; found by itself when empty")
     usd_per_million_tokens: Decimal | None = Field(
         None, ge=0, description="Price of the training, where the provider does not say what it cost"
     )

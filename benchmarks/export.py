@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from blocks.database import create_database, migrate, normal_url
 from blocks.embedded.stack import EmbeddedStack
 from schemas.training import ExportOptions
-from tasks.training.reading import read_calls
+from tasks.training.reading import reading
 from tasks.training.writing import Moment, write_export
 
 MIB = 1 << 20
@@ -68,7 +68,8 @@ def copy_bare(engine: Engine) -> int:
 def export(engine: Engine, folder: Path, *, redact: bool) -> int:
     """Rows that Headrace writes."""
     options = ExportOptions(format="openai-sft", redact=redact)
-    return write_export(folder, read_calls(engine, options, datetime.now(UTC)), options, Moment()).rows
+    with reading(engine, options, datetime.now(UTC)) as calls:
+        return write_export(folder, calls, options, Moment()).rows
 
 
 def export_with_pandas(engine: Engine, path: Path) -> int:

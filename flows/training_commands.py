@@ -31,9 +31,11 @@ def export_training(
     margin: float = 0.1,
     max_tokens: int = 0,
     test_share: float = 0.0,
+    family_likeness: float = 0.8,
     seed: str = "",
     redact: bool = True,
     dedup: bool = True,
+    near: float = 0.0,
     bare: Bare = False,
     json: Json = False,
 ) -> int:
@@ -69,12 +71,16 @@ def export_training(
         Longer rows are set aside; 0 for no limit.
     test_share
         Share of prompt families that go to a test file, 0 to 1.
+    family_likeness
+        Prompts that are so much alike go to the same file; 0: only those of the same words.
     seed
         Makes another division into training and test.
     redact
         Replace e-mail addresses, phone numbers, cards and keys.
     dedup
         Leave out rows that are equal to an earlier one.
+    near
+        Leave out rows that are so much alike to an earlier one, such as 0.9: Jaccard similarity of runs of three words.
     """
     options: dict[str, Any] = {
         "format": format,
@@ -89,9 +95,11 @@ def export_training(
         "margin": margin,
         "max_tokens": max_tokens,
         "test_share": test_share,
+        "family_likeness": family_likeness,
         "seed": seed,
         "redact": redact,
         "dedup": dedup,
+        "near": near,
     }
     if pairs:
         options["pairs"] = pairs

@@ -24,8 +24,12 @@ class ExportOptions(BaseModel):
             no example to follow unless it was corrected.
         min_score: of the metric `overall` of a sweep's response, 0 to 1; calls without a score are left out.
         margin: how much higher the better of two answers scores, 0 to 1.
+        dedup: leave out rows that are equal to an earlier one.
+        near: leave out rows that are so much alike to an earlier one: the Jaccard similarity of their runs of three
+            words, 0 to 1; 0: none. It takes a second reading.
         max_tokens: of a whole row; longer ones are set aside. 0: no limit.
         test_share: of prompt families that go to the test file.
+        family_likeness: prompts that are so much alike, as above, are one family; 0: only those of the same words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,9 +46,11 @@ class ExportOptions(BaseModel):
     pairs: tuple[PairSource, ...] = ("feedback", "corrections", "scores")
     margin: float = Field(0.1, gt=0, le=1)
     dedup: bool = True
+    near: float = Field(0, ge=0, lt=1)
     redact: bool = True
     max_tokens: int = Field(0, ge=0)
     test_share: float = Field(0, ge=0, lt=1)
+    family_likeness: float = Field(0.8, ge=0, lt=1)
     seed: str = ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -91,18 +90,15 @@ def redacted(example: Example, redactor: Redacts) -> Example | str:
     return replace(example, prompt=prompt, answer=answer, given=given, tokens=_tokens(prompt, answer))
 
 
+def first_question(prompt: Iterable[Turn]) -> str:
+    """The first turn of the user."""
+    return next((turn["content"] for turn in prompt if turn["role"] == "user"), "")
+
+
 def family_of(prompt: Iterable[Turn]) -> str:
     """The words of the first turn of the user, whatever their case and the signs between them."""
-    first = next((turn["content"] for turn in prompt if turn["role"] == "user"), "")
+    first = first_question(prompt)
     return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", first).casefold()).strip() or first
-
-
-def is_for_testing(prompt: Iterable[Turn], share: float, seed: str) -> bool:
-    """Whether the prompt's family belongs to the test file: always all of it or nothing."""
-    if not share:
-        return False
-    digest = hashlib.sha256(f"{seed}\0{family_of(prompt)}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8]) < share * 2**64
 
 
 def _objection_to(prompt: Any) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from blocks.database import create_database, database_errors
 from schemas.errors import BadInput
 from schemas.training import ExportManifest, ExportOptions, ExportReport
 from tasks.ledger.runs import Run, hold_run_here
-from tasks.training.reading import read_calls
+from tasks.training.reading import reading
 from tasks.training.writing import Moment, manifest_bytes, write_export
 
 FEWEST_AT_OPENAI = 10
@@ -63,7 +62,7 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
 
 
 def _write(engine: Any, out: Path, options: ExportOptions, until: datetime, progress: Moment) -> ExportManifest:
-    with closing(read_calls(engine, options, until)) as calls:
+    with reading(engine, options, until) as calls:
         return write_export(out, calls, options, progress)
 
 

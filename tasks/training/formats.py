@@ -30,6 +30,7 @@ class Row(NamedTuple):
     ids: tuple[UUID, ...]
     tokens: int
     prompt: list[Turn]
+    answers: tuple[str, ...]
 
 
 def answered(text: str) -> list[Turn]:
@@ -43,7 +44,8 @@ def rows_of(example: Example, options: ExportOptions) -> Sequence[Row] | str:
         return _judged(example)
     if options.format != "parquet" and not options.opinions and example.opinion == "negative" and not example.corrected:
         return "the answer is thought ill of"
-    return (Row(_SINGLE[options.format](example), (example.id,), example.tokens, example.prompt),)
+    record = _SINGLE[options.format](example)
+    return (Row(record, (example.id,), example.tokens, example.prompt, (example.answer,)),)
 
 
 def pair(example: Example, chosen: str, rejected: str, ids: tuple[UUID, ...], options: ExportOptions) -> Row:
@@ -57,7 +59,8 @@ def pair(example: Example, chosen: str, rejected: str, ids: tuple[UUID, ...], op
     else:
         record = {"prompt": example.prompt, "chosen": answered(chosen), "rejected": answered(rejected)}
     said = sum(count_text_tokens(turn["content"]) for turn in example.prompt)
-    return Row(record, ids, said + max(count_text_tokens(chosen), count_text_tokens(rejected)), example.prompt)
+    tokens = said + max(count_text_tokens(chosen), count_text_tokens(rejected))
+    return Row(record, ids, tokens, example.prompt, (chosen, rejected))
 
 
 def _judged(example: Example) -> Sequence[Row] | str:
@@ -67,8 +70,16 @@ def _judged(example: Example) -> Sequence[Row] | str:
     judged = [(text, label) for text, label in judged if text.strip()]
     if not judged:
         return "nobody thought well or ill of the answer"
-    records = [{"prompt": example.prompt, "completion": answered(text), "label": label} for text, label in judged]
-    return [Row(record, (example.id,), example.tokens, example.prompt) for record in records]
+    return [
+        Row(
+            {"prompt": example.prompt, "completion": answered(text), "label": label},
+            (example.id,),
+            example.tokens,
+            example.prompt,
+            (text,),
+        )
+        for text, label in judged
+    ]
 
 
 def _openai(example: Example) -> Record:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from blocks.copying import stream_rows
 from blocks.database import database_errors
@@ -73,22 +74,34 @@ class CallRead(NamedTuple):
     score: float | None
 
 
-def read_calls(engine: Engine, options: ExportOptions, until: datetime) -> Generator[CallRead, None, None]:
-    """Every answered chat call that the filters of `options` let through, once, in one snapshot.
+@dataclass(frozen=True)
+class Calls:
+    """Every answered chat call that the filters of `options` let through, once; the same however often they are read.
 
     In the order of their ids; for formats of pairs, calls with the same prompt beside each other.
-
-    Raises:
-        DatabaseUnavailable: the connection was lost.
     """
-    query, values = _query(options), {**options.model_dump(), "until": until}
-    values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
-    with (
-        database_errors(),
-        engine.connect() as connection,
-        closing(stream_rows(connection, query, values)) as rows,
-    ):
-        yield from map(CallRead._make, rows)
+
+    connection: Connection
+    options: ExportOptions
+    until: datetime
+
+    def __iter__(self) -> Iterator[CallRead]:
+        """They are streamed.
+
+        Raises:
+            DatabaseUnavailable: the connection was lost.
+        """
+        query, values = _query(self.options), {**self.options.model_dump(), "until": self.until}
+        values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        with closing(stream_rows(self.connection, query, values)) as rows:
+            yield from map(CallRead._make, rows)
+
+
+@contextmanager
+def reading(engine: Engine, options: ExportOptions, until: datetime) -> Iterator[Calls]:
+    """Inside, the calls can be read, from one snapshot."""
+    with database_errors(), engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        yield Calls(connection, options, until)
 
 
 def _query(options: ExportOptions) -> str:

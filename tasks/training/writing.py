@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 from uuid import UUID
 
@@ -21,14 +20,14 @@ import orjson
 
 from schemas.canonical import canonical_json
 from schemas.errors import BadInput
-from schemas.training import PAIRED, ExportedFile, ExportManifest, ExportOptions
+from schemas.training import ExportedFile, ExportManifest, ExportOptions
 from tasks.training.checking import check_file, check_record
-from tasks.training.examples import Example, Turn, example_of, is_for_testing, redacted
+from tasks.training.choosing import Choice, choose, looks_first
 from tasks.training.files import Disk, JsonLines, Parquet, RowFile
-from tasks.training.formats import Row, fault_in, rows_of
-from tasks.training.pairs import pairs_of
+from tasks.training.formats import Row, fault_in
 from tasks.training.reading import CallRead
 from tasks.training.redaction import Redactor
+from tasks.training.rows import RowMaker
 
 MANIFEST, SOURCES, SET_ASIDE = "manifest.json", "manifest-rows.jsonl", "set-aside.jsonl"
 DIGEST_BYTES = 16
@@ -54,7 +53,8 @@ def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions
     """The export stands in `folder`, complete and durable; equal calls and options give equal bytes.
 
     What is in memory: a digest of 16 bytes for each row, where duplicates are left out; for formats of pairs, the calls
-    with one prompt. Where `folder` is there already with the same content, it stays as it is.
+    with one prompt; what `choose` needs, for which `calls` are read a time more. Where `folder` is there already with the
+    same content, it stays as it is.
 
     Raises:
         BadInput: something else is there, or nothing can be written there.
@@ -78,9 +78,15 @@ def manifest_bytes(manifest: ExportManifest) -> bytes:
 
 def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
     with closing(Disk()) as disk:
-        export = _Export(folder, options, progress, disk)
-        for row in export.rows(calls):
-            export.write(row)
+        choice = Choice(options)
+        if looks_first(options):
+            choice = choose(RowMaker(options, Redactor(), lambda ids, reason: None).rows(calls), options)
+        export = _Export(folder, options, progress, disk, choice)
+        maker = RowMaker(options, export.redactor, export.set_aside)
+        for number, row in enumerate(maker.rows(calls)):
+            progress.calls = maker.calls
+            export.write(number, row)
+        progress.calls = maker.calls
         return export.finish()
 
 
@@ -90,6 +96,7 @@ class _Export:
     options: ExportOptions
     progress: Moment
     disk: Disk
+    choice: Choice
     redactor: Redactor = field(default_factory=Redactor)
     reasons: Counter[str] = field(default_factory=Counter)
     seen: set[bytes] = field(default_factory=set)
@@ -105,27 +112,14 @@ class _Export:
         path = self.folder / name
         return Parquet(path) if self._kind == "parquet" else JsonLines(path, self.disk)
 
-    def rows(self, calls: Iterable[CallRead]) -> Iterator[Row]:
-        """Every row there is, before duplicates and what is too long are left out."""
-        if self.options.format not in PAIRED:
-            for _, example in self._examples(calls):
-                made = rows_of(example, self.options)
-                if isinstance(made, str):
-                    self._set_aside((example.id,), made)
-                else:
-                    yield from made
-            return
-        for _, group in groupby(self._examples(calls), key=lambda found: found[0]):
-            yield from self._pairs([example for _, example in group])
-
-    def write(self, row: Row) -> None:
+    def write(self, number: int, row: Row) -> None:
         """The row is in its file, unless it is set aside."""
         line = b"" if self._kind == "parquet" else orjson.dumps(row.record)
-        reason = self._objection(row, line)
+        reason = self._objection(number, row, line)
         if reason is not None:
-            self._set_aside(row.ids, reason)
+            self.set_aside(row.ids, reason)
             return
-        part = "test" if is_for_testing(row.prompt, self.options.test_share, self.options.seed) else "train"
+        part = self.choice.part(number, row)
         file, name = self._files[part], f"{part}.{self._kind}"
         check_record(row.record, self.options.format, name, file.rows + 1)
         file.write(row.record, line, row.tokens)
@@ -154,44 +148,26 @@ class _Export:
         _sync_folder(self.folder)
         return manifest
 
-    def _examples(self, calls: Iterable[CallRead]) -> Generator[tuple[list[Turn], Example], None, None]:
-        """Each example with the prompt that it had before redaction."""
-        for call in calls:
-            self.progress.calls += 1
-            made = example_of(call)
-            asked = [] if isinstance(made, str) else made.prompt
-            if self.options.redact and not isinstance(made, str):
-                made = redacted(made, self.redactor)
-            if isinstance(made, str):
-                self._set_aside((call.id,), made)
-            else:
-                yield asked, made
-
-    def _pairs(self, group: list[Example]) -> Iterator[Row]:
-        paired: set[UUID] = set()
-        for row in pairs_of(group, self.options):
-            paired.update(row.ids)
-            yield row
-        for example in group:
-            if example.id not in paired:
-                self._set_aside((example.id,), "no other answer to the same prompt is known to be better or worse")
-
-    def _objection(self, row: Row, line: bytes) -> str | None:
+    def _objection(self, number: int, row: Row, line: bytes) -> str | None:
         fault = fault_in(row.record, "sharegpt") if self.options.format == "sharegpt" else None
         if fault is not None:  # the other formats take every example
             return f"sharegpt: {fault}"
         if 0 < self.options.max_tokens < row.tokens:
             return f"longer than {self.options.max_tokens} tokens"
-        if not self.options.dedup:
-            return None
+        if self.options.dedup and self._is_there(row, line):
+            return "duplicate"
+        return None if self.choice.take(number) else "nearly a duplicate"
+
+    def _is_there(self, row: Row, line: bytes) -> bool:
         told = line or orjson.dumps({name: value for name, value in row.record.items() if name != "id"})
         digest = sha256(told).digest()[:DIGEST_BYTES]
         if digest in self.seen:
-            return "duplicate"
+            return True
         self.seen.add(digest)
-        return None
+        return False
 
-    def _set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:
+    def set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:
+        """The calls are in no file, and it is on record why."""
         self.reasons[reason] += 1
         self._aside.add({"ids": ids, "reason": reason})
 

@@ -13,7 +13,8 @@ from schemas.choices import ExportFormat
 from schemas.errors import BadInput, ExpectationFailed
 from schemas.training import ExportOptions
 from tasks.training.checking import check_file
-from tasks.training.examples import example_of, family_of, is_for_testing
+from tasks.training.choosing import is_for_testing
+from tasks.training.examples import example_of, family_of
 from tasks.training.formats import fault_in
 from tasks.training.reading import CallRead
 from tasks.training.writing import Moment, write_export

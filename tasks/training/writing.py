@@ -53,8 +53,8 @@ def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions
     """The export stands in `folder`, complete and durable; equal calls and options give equal bytes.
 
     What is in memory: a digest of 16 bytes for each row, where duplicates are left out; for formats of pairs, the calls
-    with one prompt; what `choose` needs, for which `calls` are read a time more. Where `folder` is there already with the
-    same content, it stays as it is.
+    with one prompt; what `choose` needs, for which `calls` are read a time more. Where `folder` is there already with
+    the same content, it stays as it is.
 
     Raises:
         BadInput: something else is there, or nothing can be written there.

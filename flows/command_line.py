@@ -32,7 +32,7 @@ from flows.migration_commands import migrate, rejects, rollback
 from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
 from flows.sweep_commands import add_sweep_commands
-from flows.training_commands import export_training
+from flows.training_commands import add_training_commands
 from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
@@ -63,7 +63,7 @@ app.command(
 app.command(generate_insight)
 app.command(feedback)
 app.command(feedback_stats)
-app.command(export_training)
+add_training_commands(app)
 app.command(versions)
 app.command(ab_test)
 app.command(fine_tune)

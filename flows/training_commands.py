@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from flows.command_options import Bare, Json
 from schemas.choices import ExportFormat, InsightType, Opinion
 
 Several = Parameter(negative="")
+
+
+def add_training_commands(app: App) -> None:
+    """`export-training` and `check-training` are commands of `app`."""
+    app.command(export_training)
+    app.command(check_training)
 
 
 def export_training(
@@ -30,6 +37,7 @@ def export_training(
     pairs: Annotated[list[Literal["feedback", "corrections", "scores"]] | None, Several] = None,
     margin: float = 0.1,
     max_tokens: int = 0,
+    fits: str = "",
     test_share: float = 0.0,
     family_likeness: float = 0.8,
     seed: str = "",
@@ -69,6 +77,8 @@ def export_training(
         How much higher the better of two answers must score.
     max_tokens
         Longer rows are set aside; 0 for no limit.
+    fits
+        Rows longer than the context of this model are set aside.
     test_share
         Share of prompt families that go to a test file, 0 to 1.
     family_likeness
@@ -94,6 +104,7 @@ def export_training(
         "min_score": min_score,
         "margin": margin,
         "max_tokens": max_tokens,
+        "fits": fits,
         "test_share": test_share,
         "family_likeness": family_likeness,
         "seed": seed,
@@ -104,6 +115,22 @@ def export_training(
     if pairs:
         options["pairs"] = pairs
     return go_on_with_export({"out": out, "options": options}, None, bare=bare, as_json=json)
+
+
+def check_training(file: Path, *, format: ExportFormat, json: Json = False) -> int:
+    """Check every row of a training file, as an export is checked, and name the first that its readers would refuse.
+
+    Parameters
+    ----------
+    file
+        JSON Lines, or Parquet as export-training writes it; edited since or made elsewhere.
+    format
+        Of whom the file is for.
+    """
+    from flows.training_presentation import show_checked
+    from tasks.training.checking import check_training_file
+
+    return show_checked(check_training_file(file, format), as_json=json)
 
 
 def _aware(moment: datetime | None) -> datetime | None:

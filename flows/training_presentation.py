@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.presentation import console, write_json
-from schemas.training import ExportReport
+from schemas.training import CheckedFile, ExportReport
 
 WITH_ROWS = ("train.", "test.")
 
@@ -26,5 +26,16 @@ def show_export(report: ExportReport, *, as_json: bool) -> int:
     lines += [f"warning: {warning}" for warning in report.warnings]
     lines.append(f"Run {report.run_id}")
     for line in lines:
+        console().print(line, soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def show_checked(checked: CheckedFile, *, as_json: bool) -> int:
+    """A line for a file without a fault, and one for each warning."""
+    if as_json:
+        write_json(checked)
+        return 0
+    lines = [f"{checked.path}: {checked.rows:,} rows, each as {checked.format} wants it"]
+    for line in (*lines, *(f"warning: {warning}" for warning in checked.warnings)):
         console().print(line, soft_wrap=True, markup=False, highlight=False)
     return 0

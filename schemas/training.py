@@ -28,6 +28,7 @@ class ExportOptions(BaseModel):
         near: leave out rows that are so much alike to an earlier one: the Jaccard similarity of their runs of three
             words, 0 to 1; 0: none. It takes a second reading.
         max_tokens: of a whole row; longer ones are set aside. 0: no limit.
+        fits: a model: rows that are longer than its context are set aside, whatever `max_tokens` says.
         test_share: of prompt families that go to the test file.
         family_likeness: prompts that are so much alike, as above, are one family; 0: only those of the same words.
     """
@@ -49,6 +50,7 @@ class ExportOptions(BaseModel):
     near: float = Field(0, ge=0, lt=1)
     redact: bool = True
     max_tokens: int = Field(0, ge=0)
+    fits: str = ""
     test_share: float = Field(0, ge=0, lt=1)
     family_likeness: float = Field(0.8, ge=0, lt=1)
     seed: str = ""
@@ -82,6 +84,22 @@ class ExportManifest(BaseModel):
     files: dict[str, ExportedFile]
     redacted: dict[str, int]
     set_aside: dict[str, int]
+
+
+class CheckedFile(BaseModel):
+    """A training file in which no row has a fault.
+
+    Attributes:
+        warnings: what a trainer may object to, in sentences.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    status: str = "completed"
+    path: str
+    format: ExportFormat
+    rows: int
+    warnings: tuple[str, ...] = ()
 
 
 class ExportReport(BaseModel):

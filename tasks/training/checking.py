@@ -8,9 +8,32 @@ from pathlib import Path
 import orjson
 
 from schemas.choices import ExportFormat
-from schemas.errors import ExpectationFailed
-from schemas.training import Record
+from schemas.errors import BadInput, ExpectationFailed
+from schemas.training import CheckedFile, Record
 from tasks.training.formats import fault_in
+
+FEWEST_AT_OPENAI = 10
+
+
+def check_training_file(path: Path, chosen_format: ExportFormat) -> CheckedFile:
+    """Every row of the file is as the format's readers want it.
+
+    Raises:
+        ExpectationFailed: one is not; the message names it.
+        BadInput: the file cannot be read.
+    """
+    try:
+        rows = check_file(path, chosen_format)
+    except (OSError, ValueError) as error:  # of pyarrow, where it is no Parquet
+        raise BadInput(f"{path} cannot be read: {error}") from error
+    return CheckedFile(path=str(path), format=chosen_format, rows=rows, warnings=warnings_of(chosen_format, rows))
+
+
+def warnings_of(chosen_format: ExportFormat, rows: int) -> tuple[str, ...]:
+    """What a trainer may object to in a file of so many rows."""
+    if chosen_format.startswith("openai") and rows < FEWEST_AT_OPENAI:
+        return (f"OpenAI wants at least {FEWEST_AT_OPENAI} rows, and there are {rows}",)
+    return ()
 
 
 def check_line(line: bytes, chosen_format: ExportFormat, name: str, number: int) -> None:

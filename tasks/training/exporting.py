@@ -14,10 +14,9 @@ from blocks.database import create_database, database_errors
 from schemas.errors import BadInput
 from schemas.training import ExportManifest, ExportOptions, ExportReport
 from tasks.ledger.runs import Run, hold_run_here
+from tasks.training.checking import warnings_of
 from tasks.training.reading import reading
 from tasks.training.writing import Moment, manifest_bytes, write_export
-
-FEWEST_AT_OPENAI = 10
 
 # Ids are given before rows are visible, and outcomes before feedback: a moment is what bounds both.
 _BEGIN = text("""
@@ -40,9 +39,11 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
     unless feedback that counted then was replaced since; the report warns of that.
 
     Raises:
-        BadInput: `out` is there already, or cannot be written.
+        BadInput: `out` is there already, or cannot be written; or the context of the model to fit is not known.
+        ConfigurationError: there is no such model.
         DatabaseUnavailable: the connection was lost; the run can be gone on with.
     """
+    options = await _within_context(run, options)
     until, replaced = await _in_ledger(run, _begin, out, options)
     engine = create_database(run.ledger.engine.url)
     try:
@@ -59,6 +60,16 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
         manifest_sha256=sha256,
         warnings=_warnings(manifest, replaced),
     )
+
+
+async def _within_context(run: Run, options: ExportOptions) -> ExportOptions:
+    """The options with the context of the model that rows have to fit as their limit of tokens."""
+    if not options.fits:
+        return options
+    window = (await run.ledger.providers.describe(options.fits)).context_window
+    if window is None:
+        raise BadInput(f"the context of {options.fits} is not known: give --max-tokens", model=options.fits)
+    return options.model_copy(update={"max_tokens": min(options.max_tokens or window, window)})
 
 
 def _write(engine: Any, out: Path, options: ExportOptions, until: datetime, progress: Moment) -> ExportManifest:
@@ -89,10 +100,8 @@ def _complete(connection: Connection, run: Run, manifest: ExportManifest, sha256
 
 
 def _warnings(manifest: ExportManifest, replaced: int) -> tuple[str, ...]:
-    warnings = []
     train = next(file for name, file in manifest.files.items() if name.startswith("train."))
-    if manifest.options.format.startswith("openai") and train.rows < FEWEST_AT_OPENAI:
-        warnings.append(f"OpenAI wants at least {FEWEST_AT_OPENAI} rows, and there are {train.rows}")
+    warnings = [*warnings_of(manifest.options.format, train.rows)]
     if replaced:
         warnings.append(f"{replaced} ratings were replaced since the export began: it may differ from what it was then")
     return tuple(warnings)

@@ -1,6 +1,6 @@
 """Training rows in the formats of those who read them, and what these demand of a row.
 
-OpenAI: https://platform.openai.com/docs/guides/supervised-fine-tuning and …/direct-preference-optimization.
+OpenAI: `openai_rules`.
 TRL: https://huggingface.co/docs/trl/dataset_formats; conversational prompt-completion, preference and unpaired
 preference. ShareGPT: turns named `system`, `human` and `gpt`, the latter two by turns.
 """
@@ -15,6 +15,7 @@ from blocks.providers.token_bound import count_text_tokens
 from schemas.choices import ExportFormat
 from schemas.training import ExportOptions, Record
 from tasks.training.examples import ROLES, Example, Turn
+from tasks.training.openai_rules import fault_in_chat, fault_in_pair
 
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 
@@ -122,12 +123,11 @@ def fault_in(record: Record, chosen_format: ExportFormat) -> str | None:
     """What the format's readers would refuse in the row; None where it is as they want it."""
     match chosen_format:
         case "openai-sft":
-            return _fault_in_turns(record["messages"], last="assistant")
+            return fault_in_chat(record)
         case "sharegpt":
             return _fault_in_speakers(record["conversations"])
         case "openai-dpo":
-            answers = (record["preferred_output"], record["non_preferred_output"])
-            return _fault_in_answers(record["input"]["messages"], *answers)
+            return fault_in_pair(record)
         case "trl-dpo":
             return _fault_in_answers(record["prompt"], record["chosen"], record["rejected"])
         case "trl-kto" if not isinstance(record["label"], bool):

@@ -28,9 +28,13 @@ def fault_in_chat(record: dict[str, Any]) -> str | None:
         return fault
     if not messages or messages[-1]["role"] != "assistant":
         return "the last message is not of the assistant"
-    if all(turn.get("weight") == 0 for turn in messages if turn["role"] == "assistant"):
+    if messages[-1].get("weight") == 0 and not any(_teaches(turn) for turn in messages):
         return "no answer has a weight: there is nothing to learn"
     return None
+
+
+def _teaches(turn: dict[str, Any]) -> bool:
+    return bool(turn["role"] == "assistant" and turn.get("weight", 1))
 
 
 def fault_in_pair(record: dict[str, Any]) -> str | None:

@@ -75,7 +75,7 @@ def create_async_database(url: URL, *, pool_size: int = 8) -> AsyncEngine:
         json_serializer=dump_json,
         json_deserializer=orjson.loads,
         hide_parameters=True,
-        connect_args=CONNECT_ARGUMENTS,
+        connect_args={**CONNECT_ARGUMENTS, "prepare_threshold": None},  # see `scripts`
     )
     event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
     return engine

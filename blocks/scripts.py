@@ -5,7 +5,8 @@ before it sees the reply. A script gathers statements until somebody looks at th
 them as one message of the simple query protocol. Each statement is prepared on its connection the first time
 (`PREPARE`, then `EXECUTE`), so that it is parsed and planned once; a parameter whose type its place does not tell is
 cast in the statement. A connection pooler between us and Postgres may hand each transaction to another session, where
-nothing is prepared: once that is seen, statements are sent as they are.
+nothing is prepared: once that is seen, statements are sent as they are. The driver prepares nothing of its own on
+connections that scripts are sent over: with its statements, forgotten on a rollback, it would forget all.
 """
 
 from __future__ import annotations

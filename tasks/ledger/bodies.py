@@ -11,13 +11,17 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 from blocks.providers.openai_answers import read_texts_again, read_vectors_again
 from schemas.calls import ProviderReply
 
 FAST = 1
 """zlib level: a fifth of the time of the default for a tenth more bytes."""
+
+LARGE = 64 * 1024
+"""Bytes of the bodies of one call, as they were, beyond which those of an answer go ahead of its outcome."""
 
 LONG = 16 * 1024
 """Characters of all texts of a call."""
@@ -26,6 +30,44 @@ _RAW = {"request_bytes", "response_bytes"}
 _LINE_FEED = b"\n"
 _TEXTS = "texts"
 _FORMS = "forms_of_vectors"
+
+
+class PackedBodies(NamedTuple):
+    """Columns of `llm_bodies`, deflated."""
+
+    request: bytes
+    response: bytes | None
+    reply: bytes | None
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """What a call sent and got, as it was.
+
+    Attributes:
+        reply: what was read from the answer; None of a failure.
+        texts: what was embedded, where the row of the request leaves it out.
+    """
+
+    request: bytes
+    response: bytes | None
+    reply: ProviderReply | None = None
+    texts: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of both bodies."""
+        return len(self.request) + len(self.response or b"")
+
+    def packed(self) -> PackedBodies:
+        """As they are stored; of a hundred vectors this takes milliseconds, for the most part outside the interpreter's
+        lock."""
+        smaller = deflate_numbers if self.reply is not None and self.reply.vectors is not None else deflate
+        return PackedBodies(
+            deflate(self.request),
+            None if self.response is None else smaller(self.response),
+            None if self.reply is None else pack_reply(self.reply, self.texts),
+        )
 
 
 def deflate(body: bytes) -> bytes:

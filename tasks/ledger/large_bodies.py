@@ -12,10 +12,9 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blocks.binary_writes import write_binary
+from tasks.ledger.bodies import Bodies
 from tasks.ledger.operations import Settle
 
-LARGE = 32 * 1024
-"""Bytes, deflated, of the bodies of one call."""
 AT_ONCE = 4
 """Connections that are used for them."""
 
@@ -29,10 +28,8 @@ _STORE = """
 
 
 def has_large_bodies(settle: Settle) -> bool:
-    """Whether they had better go ahead: those of an answer, as a failure must not take the place of one."""
-    if not settle.answers or settle.bodies is None:
-        return False
-    return sum(len(body) for body in settle.bodies if body is not None) > LARGE
+    """Whether they go ahead: those of an answer, as a failure must not take the place of one."""
+    return isinstance(settle.bodies, Bodies)
 
 
 class LargeBodies:
@@ -47,7 +44,8 @@ class LargeBodies:
 
         Where they cannot be stored now, that is all of it: a batch is tried again for as long as it takes.
         """
-        assert settle.bodies is not None
+        assert isinstance(settle.bodies, Bodies)
         async with self._turns:
-            stored = await write_binary(self._engine, _STORE, (*settle.bodies, settle.row["id"]))
-        return replace(settle, bodies=None) if stored else settle
+            packed = await asyncio.to_thread(settle.bodies.packed)
+            stored = await write_binary(self._engine, _STORE, (*packed, settle.row["id"]))
+        return replace(settle, bodies=None if stored else packed)

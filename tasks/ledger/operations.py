@@ -15,6 +15,7 @@ from uuid import UUID
 
 from schemas.calls import CostSource
 from schemas.errors import HeadraceError
+from tasks.ledger.bodies import Bodies, PackedBodies
 from tasks.ledger.budgets import Reservation, UsageKey
 
 
@@ -192,7 +193,7 @@ class Settle:
         spent_usd: what counts as spent from now on; None for as much as was reserved.
         answers: the answer stands for its key from now on.
             Otherwise the key may be claimed anew.
-        bodies: what goes into `llm_bodies`: request, response and reply, deflated.
+        bodies: what goes into `llm_bodies`; not packed yet where it is large and goes ahead of the rest.
         cached: row of `web_search_cache` for a search that was answered.
         claim_id: under which the key is claimed, where that is not the row's id.
         held: what the row holds of budgets, where that is known; it never changes.
@@ -203,7 +204,7 @@ class Settle:
     worker_id: UUID
     spent_usd: Decimal | None
     answers: bool
-    bodies: tuple[bytes, bytes | None, bytes | None] | None
+    bodies: Bodies | PackedBodies | None
     cached: Mapping[str, Any] | None = None
     claim_id: UUID | None = None
     held: Reservation | None = None

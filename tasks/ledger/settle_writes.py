@@ -12,6 +12,7 @@ from blocks.scripts import Script
 from schemas.errors import JobEnded
 from tasks.ledger.batch import Batch
 from tasks.ledger.batch_reads import Found
+from tasks.ledger.bodies import Bodies, PackedBodies
 from tasks.ledger.operations import Settle
 from tasks.ledger.rows import as_records, recordset
 
@@ -103,10 +104,14 @@ def _settle_rows(script: Script, batch: Batch, found: Found, settling: Sequence[
 
 
 def _store_bodies(script: Script, settling: Sequence[Settle]) -> None:
-    bodies = [(item.row["id"], *item.bodies) for item in settling if item.bodies]
+    bodies = [(item.row["id"], *_packed(item.bodies)) for item in settling if item.bodies]
     if bodies:
         ids, requests, responses, replies = (list(column) for column in zip(*bodies, strict=True))
         script.add(_STORE_BODIES, {"ids": ids, "requests": requests, "responses": responses, "replies": replies})
+
+
+def _packed(bodies: Bodies | PackedBodies) -> PackedBodies:
+    return bodies.packed() if isinstance(bodies, Bodies) else bodies
 
 
 def _close_claims(script: Script, statement: TextClause, closing: Sequence[tuple[Settle, UUID]]) -> None:

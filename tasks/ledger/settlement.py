@@ -27,7 +27,7 @@ from schemas.calls import (
 )
 from schemas.canonical import postgres_json, postgres_text
 from schemas.errors import HeadraceError, ProviderTimeout
-from tasks.ledger.bodies import are_long, deflate, deflate_numbers, pack_reply
+from tasks.ledger.bodies import LARGE, Bodies, PackedBodies, are_long
 from tasks.ledger.budgets import CENT_FRACTION, MOST_USD, ZERO, Reservation
 from tasks.ledger.operations import Settle
 
@@ -186,16 +186,13 @@ class Settlement:
             return {"ranking": postgres_json([row.model_dump() for row in reply.ranking])}
         return {"content": postgres_text(reply.text), "finish_reason": _text(reply.finish_reason)}
 
-    def _bodies(self, reply: ProviderReply | None) -> tuple[bytes, bytes | None, bytes | None] | None:
+    def _bodies(self, reply: ProviderReply | None) -> Bodies | PackedBodies | None:
+        """What is large of an answer is left to the recorder to pack, beside whatever else is going on."""
         request, response = self.exchange.request_bytes, self.exchange.response_bytes
         if request is None and reply is None:
             return None
-        smaller = deflate_numbers if reply is not None and reply.vectors is not None else deflate
-        return (
-            deflate(request or b""),
-            None if response is None else smaller(response),
-            None if reply is None else pack_reply(reply, self._long_texts()),
-        )
+        bodies = Bodies(request or b"", response, reply, self._long_texts())
+        return bodies if reply is not None and bodies.size > LARGE else bodies.packed()
 
     def _long_texts(self) -> Sequence[str]:
         """What the row of the request leaves out."""

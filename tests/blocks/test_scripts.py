@@ -163,6 +163,25 @@ def test_behind_a_pooler_that_forgets_statements_they_are_sent_as_they_are(
     assert "EXECUTE" not in sent[-1]
 
 
+async def test_a_rollback_of_what_is_no_script_leaves_statements_prepared(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "_poolers", set())
+    engine = create_async_database(normal_url(empty_database_url), pool_size=1)
+    try:
+        for _ in range(2):
+            async with engine.connect() as connection:
+                rows = await connection.run_sync(lambda here: Script(here).add(DIVIDE, {"number": 1}).rows)
+                assert [row.result for row in rows] == [1]
+                for _ in range(10):  # psycopg prepares by itself what comes often
+                    await connection.execute(text("SELECT 1"))
+                await connection.rollback()
+                await connection.execute(text("SELECT 1"))
+    finally:
+        await engine.dispose()
+    assert scripts._poolers == set()
+
+
 def test_a_lost_connection_is_told_as_one(engine: Engine, look_away: Callable[[Connection], None]) -> None:
     with engine.connect() as connection:
         script = Script(connection)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.forms import in_order
 from schemas.versions import Name
 
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
@@ -16,16 +17,10 @@ ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 Method = Literal["supervised", "dpo"]
 
 
-def _in_order(schema: dict[str, Any]) -> None:
-    """A form shows the fields in the order of the class."""
-    for place, field in enumerate(schema["properties"].values()):
-        field["position"] = place
-
-
 class FineTuneRequest(BaseModel):
     """What to train, on what, how; what is left empty the provider chooses."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=_in_order)
+    model_config = ConfigDict(frozen=True, json_schema_extra=in_order)
 
     training_file: str = Field(
         description="Folder or id of a training export, or a file of one (openai-sft, openai-dpo)"

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.choices import ExportFormat, InsightType, Opinion
+from schemas.forms import in_order
 
 PairSource = Literal["feedback", "corrections", "scores"]
 PAIRED: tuple[ExportFormat, ...] = ("openai-dpo", "trl-dpo")
@@ -33,7 +34,7 @@ class ExportOptions(BaseModel):
         family_likeness: prompts that are so much alike, as above, are one family; 0: only those of the same words.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=in_order)
 
     format: ExportFormat
     project: str = ""

@@ -265,3 +265,14 @@ def test_the_deployment_stands_in_prefect_yaml() -> None:
     deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
     entry = {made["name"]: made["entrypoint"] for made in deployments}["export-training-data"]
     assert entry == "flows/training_export.py:export_training"
+
+
+def test_the_form_has_the_options_in_the_order_of_the_class() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.training_export import export_training
+    from schemas.training import ExportOptions
+
+    fields = parameter_schema(export_training).definitions["ExportOptions"]["properties"]
+    placed = sorted(fields, key=lambda name: fields[name]["position"])
+    assert placed == list(ExportOptions.model_fields)

@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The libraries that training files are for; torch and accelerate stay out, which only training itself needs.
+CONSUMERS := .venv-consumers
 # A folder of its own for the smoke run: it neither meets nor leaves anything in the user's.
 SMOKE_HOME := $(CURDIR)/.smoke
 
-.PHONY: demo test lint types smoke tests clean
+.PHONY: demo test lint types smoke tests consumers clean
 
 demo: $(READY)
 	@$(BIN)/python -m flows.demo $(BILL)
@@ -32,6 +34,15 @@ smoke: $(READY)
 tests: $(READY)
 	$(BIN)/pytest --cov --cov-report=term
 
+# Exports of real conversations, read back by `datasets`, `trl` and pandas.
+consumers: $(READY) $(CONSUMERS)/.ready
+	$(BIN)/pytest -rs tests/consumers
+
+$(CONSUMERS)/.ready: requirements-consumers.lock
+	test -x $(CONSUMERS)/bin/python || $(PYTHON) -m venv $(CONSUMERS)
+	$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -39,4 +50,4 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(SMOKE_HOME) .mypy_cache .ruff_cache .coverage*
+	rm -rf $(VENV) $(CONSUMERS) $(SMOKE_HOME) .mypy_cache .ruff_cache .coverage*

@@ -1,14 +1,18 @@
-"""COPY: rows into a table as fast as Postgres takes them."""
+"""COPY: rows into a table, and out of a query, as fast as Postgres takes and gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.types.string import ByteaBinaryLoader
 from sqlalchemy import Connection
 
 from schemas.errors import BadInput, DatabaseUnavailable
+
+ROWS_AT_ONCE = 100
+"""Rows that are taken over together; more of them no longer fit into the processor's cache."""
 
 
 def copy_rows(
@@ -38,3 +42,23 @@ def copy_rows(
         raise BadInput(f"a value cannot be stored ({type(error).__name__})", table=table) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable("the connection to Postgres was lost while rows were copied") from error
+
+
+def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -> Generator[Any, None, None]:
+    """The rows of `query`, as tuples, as fast as Postgres sends them and no more of them in memory than a few.
+
+    Documents of type JSONB are their bytes after one that tells the version of the form.
+
+    Args:
+        query: with placeholders as psycopg has them, `%(name)s`.
+
+    Raises:
+        DatabaseUnavailable: the connection was lost.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor(binary=True) as cursor:
+            cursor.adapters.register_loader("jsonb", ByteaBinaryLoader)
+            yield from cursor.stream(query, values, binary=True, size=ROWS_AT_ONCE)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable("the connection to Postgres was lost while rows were read") from error

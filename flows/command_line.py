@@ -24,14 +24,16 @@ from flows.command_options import AtLeastOne, Bare, Fresh, Json
 from flows.cost_commands import budget, costs
 from flows.database_commands import database
 from flows.embedding_commands import embed, embeddings
+from flows.feedback_commands import feedback
 from flows.fine_tuning_commands import cancel_fine_tuning, fine_tune
-from flows.insight_commands import feedback, generate_insight
+from flows.insight_commands import generate_insight
 from flows.media_commands import estimate, image, rerank
 from flows.migration_commands import migrate, rejects, rollback
 from flows.quality_commands import add_quality_commands
 from flows.search_commands import search
 from flows.sweep_commands import add_sweep_commands
 from flows.sweep_report_commands import add_sweep_report_commands
+from flows.training_commands import add_training_commands
 from flows.version_commands import ab_test, feedback_stats, versions
 from schemas.errors import BadInput, HeadraceError
 
@@ -62,6 +64,7 @@ app.command(
 app.command(generate_insight)
 app.command(feedback)
 app.command(feedback_stats)
+add_training_commands(app)
 app.command(versions)
 app.command(ab_test)
 app.command(fine_tune)

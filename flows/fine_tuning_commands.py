@@ -36,7 +36,7 @@ def fine_tune(
     Parameters
     ----------
     training_file
-        A file in the provider's format, as export-training writes it (openai-sft, openai-dpo).
+        Folder or id of a training export, or a file as export-training writes it (openai-sft, openai-dpo).
     purpose
         What the model is for; it becomes the newest version for it.
     base
@@ -58,7 +58,7 @@ def fine_tune(
     seed
         Makes the job repeatable, as far as the provider can.
     export
-        The training export that the file is of, kept as the model's lineage.
+        Kept as the model's lineage; when not given, the training export on record that wrote the file.
     usd_per_million_tokens
         Price of the training, where the provider does not say what it cost.
     poll_seconds

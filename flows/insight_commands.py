@@ -9,7 +9,7 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from flows.command_options import Bare, Fresh, Json
-from schemas.choices import InsightType, Rating
+from schemas.choices import InsightType
 
 
 def generate_insight(
@@ -56,24 +56,3 @@ def _run_and_show(parameters: dict[str, Any], resume: UUID | None, *, bare: bool
 
     report = asyncio.run(run_flow(insights.generate_insight, parameters, resume=resume, bare=bare))
     return show_insight(report, as_json=as_json)
-
-
-def feedback(response: UUID, rating: Rating, *, notes: str = "", user: str = "", json: Json = False) -> int:
-    """Say what you think of a response; what the same user said of it before is replaced.
-
-    Parameters
-    ----------
-    response
-        The request id that came with the answer.
-    rating
-        What you think of it.
-    notes
-        Why.
-    user
-        Who thinks so; the user of the request when not given.
-    """
-    from flows.insight_presentation import show_feedback
-    from tasks.ledger import give_feedback
-
-    given = asyncio.run(give_feedback(response, rating, notes=notes or None, user=user or None))
-    return show_feedback(given, as_json=json)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows.presentation import console, money, table, write_json
-from schemas.feedback import FeedbackRecord
 from schemas.insights import InsightAnswer, InsightReport
 
 
@@ -56,18 +55,3 @@ def _record(answer: InsightAnswer) -> Iterator[str]:
     saved = f", replayed, {money(answer.saved_usd)} saved" if answer.replayed else ""
     yield f"{answer.model}: cost {money(answer.cost_usd)}{saved}, {answer.latency_ms} ms"
     yield f"Say what you think of it: headrace feedback {answer.request_id} positive|negative|neutral"
-
-
-class _Given(FeedbackRecord):
-    run_id: None = None
-    status: str = "completed"
-
-
-def show_feedback(given: FeedbackRecord, *, as_json: bool) -> int:
-    """What was recorded."""
-    if as_json:
-        write_json(_Given(**given.model_dump()))
-        return 0
-    who = f" of {given.user_id}" if given.user_id else ""
-    console().print(f"feedback{who} on {given.response_id}: {given.rating}", soft_wrap=True, markup=False)
-    return 0

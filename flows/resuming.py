@@ -14,6 +14,7 @@ from tasks.ledger.run_records import RunRecord
 GO_ON: Mapping[str, str] = {
     "analyze-bill": "flows.resuming:_go_on_with_analysis",
     "answer-question": "flows.answering_commands:go_on_with_answer",
+    "export-training-data": "flows.training_commands:go_on_with_export",
     "fine-tune": "flows.fine_tuning_commands:go_on_with_fine_tuning",
     "generate-insight": "flows.insight_commands:go_on_with_insight",
     "migrate-data": "flows.migration_commands:go_on_with_migration",

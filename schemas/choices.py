@@ -12,3 +12,6 @@ ConfidenceLevel = Literal["high", "medium", "low"]
 MaterialType = Literal[
     "assignment", "lab", "lecture", "note", "reading", "schedule", "slide", "syllabus", "textbook"
 ]  # fmt: skip
+ExportFormat = Literal["openai-sft", "openai-dpo", "trl-sft", "trl-dpo", "trl-kto", "sharegpt", "parquet"]
+Opinion = Literal["positive", "negative", "neutral", "none"]
+"""What is thought of a response by all who said: the more frequent of positive and negative, else neutral."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.forms import in_order
 from schemas.versions import Name
 
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
@@ -16,18 +17,14 @@ ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 Method = Literal["supervised", "dpo"]
 
 
-def _in_order(schema: dict[str, Any]) -> None:
-    """A form shows the fields in the order of the class."""
-    for place, field in enumerate(schema["properties"].values()):
-        field["position"] = place
-
-
 class FineTuneRequest(BaseModel):
     """What to train, on what, how; what is left empty the provider chooses."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=_in_order)
+    model_config = ConfigDict(frozen=True, json_schema_extra=in_order)
 
-    training_file: str = Field(description="Path of a file as export-training writes it (openai-sft, openai-dpo)")
+    training_file: str = Field(
+        description="Folder or id of a training export, or a file of one (openai-sft, openai-dpo)"
+    )
     purpose: Name = Field(description="What the model is for; it becomes the newest version for it")
     base_model: str = Field(description="Model at OpenAI, or at the server of OPENAI_BASE_URL, to begin with")
     validation_file: str = Field("", description="Path of a file of the same format that the model is measured on")
@@ -38,7 +35,7 @@ class FineTuneRequest(BaseModel):
     learning_rate_multiplier: float | None = Field(None, gt=0, description="Of the provider's own rate")
     beta: float | None = Field(None, gt=0, description="Of dpo: how close to the base model")
     seed: int | None = Field(None, description="Makes the job repeatable, as far as the provider can")
-    export_id: str = Field("", description="The training export that the file is of, kept as the model's lineage")
+    export_id: str = Field("", description="The training export that wrote the file; found by itself when empty")
     usd_per_million_tokens: Decimal | None = Field(
         None, ge=0, description="Price of the training, where the provider does not say what it cost"
     )

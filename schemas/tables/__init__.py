@@ -34,6 +34,7 @@ from schemas.tables.migration import MigrationChunk, MigrationReject, MigrationR
 from schemas.tables.retrieval import Chunk, EmbeddedMaterial, EmbeddingFailure, EmbeddingGeneration, MaterialEmbedding
 from schemas.tables.search import WebSearchCache
 from schemas.tables.terms import TermDeletion, TermDocument, TermPostings, TermSegment
+from schemas.tables.training import TrainingExport
 from schemas.tables.versions import AbTest, FineTuningJob, ModelPromotion, ModelVersion
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "TermPostings",
     "TermSegment",
     "Thread",
+    "TrainingExport",
     "User",
     "WebSearchCache",
     "Worker",

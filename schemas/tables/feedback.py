@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.tables.base import Base, CreatedAt, IdKey
@@ -21,6 +22,7 @@ class Feedback(Migrated, Base):
     __table_args__ = (
         one_of("rating", "positive", "negative", "neutral"),
         UniqueConstraint("response_id", "user_id", postgresql_nulls_not_distinct=True),
+        Index("ix_feedback_user_id_updated_at", "user_id", "updated_at"),
     )
 
     id: Mapped[IdKey] = mapped_column(server_default=func.gen_random_uuid())
@@ -29,6 +31,9 @@ class Feedback(Migrated, Base):
     user_id: Mapped[str | None]
     rating: Mapped[str]
     notes: Mapped[str | None]
+    categories: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    correction: Mapped[str | None]
+    """What the response should have been, in full; JSON where it was to be JSON."""
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     attributes: Mapped[dict[str, Any] | None]

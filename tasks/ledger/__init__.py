@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tasks.ledger.alerts import on_budget_alert
     from tasks.ledger.calls import complete, complete_structured, embed, estimate_cost
     from tasks.ledger.costs import read_costs
-    from tasks.ledger.feedback import give_feedback
+    from tasks.ledger.feedback import give_feedback, read_feedback
     from tasks.ledger.images import generate_image
     from tasks.ledger.isolation import as_user
     from tasks.ledger.requests import get_request, list_requests
@@ -39,6 +39,7 @@ __all__ = [
     "on_budget_alert",
     "open_ledger",
     "read_costs",
+    "read_feedback",
     "rerank",
     "search_fund_prospectus",
     "search_legislation",
@@ -68,6 +69,7 @@ _HOMES = {
     "search_tax_rules": "subject_searches",
     "search_web": "searches",
     "read_costs": "costs",
+    "read_feedback": "feedback",
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import get_args
 from uuid import UUID
 
@@ -16,52 +19,123 @@ from schemas.identifiers import new_id
 from tasks.ledger.session import open_ledger
 
 _RESPONSE = text("""
-    SELECT coalesce(originals.id, uses.id) AS id, uses.user_id, uses.status IN ('succeeded', 'replayed') AS answered
+    SELECT coalesce(originals.id, uses.id) AS id, uses.user_id, uses.status IN ('succeeded', 'replayed') AS answered,
+        coalesce(originals.request, uses.request, '{}') ? 'output_schema' AS structured
     FROM llm_requests AS uses LEFT JOIN llm_requests AS originals ON originals.id = uses.replayed_from
     WHERE uses.id = :id
 """)
 _GIVE = text("""
-    INSERT INTO feedback (id, response_id, user_id, rating, notes) VALUES (:id, :response, :user, :rating, :notes)
+    INSERT INTO feedback (id, response_id, user_id, rating, notes, categories, correction)
+    VALUES (:id, :response, :user, :rating, :notes, :categories, :correction)
     ON CONFLICT (response_id, user_id)
-    DO UPDATE SET rating = excluded.rating, notes = excluded.notes, updated_at = clock_timestamp()
+    DO UPDATE SET rating = excluded.rating, notes = excluded.notes, categories = excluded.categories,
+        correction = excluded.correction, updated_at = clock_timestamp()
     RETURNING *
 """)
+_OF = text("""
+    SELECT feedback.* FROM feedback
+    LEFT JOIN llm_requests AS uses ON uses.id = :response
+    WHERE (CAST(:response AS uuid) IS NULL OR response_id IN (uses.id, uses.replayed_from))
+        AND (CAST(:user AS text) IS NULL OR feedback.user_id = :user)
+    ORDER BY updated_at DESC, feedback.id LIMIT :limit
+""")
+LONGEST_CATEGORY = 64
 
 
 async def give_feedback(
-    response_id: UUID, rating: Rating, *, notes: str | None = None, user: str | None = None
+    response_id: UUID,
+    rating: Rating,
+    *,
+    notes: str | None = None,
+    user: str | None = None,
+    categories: Iterable[str] = (),
+    correction: str | None = None,
 ) -> FeedbackRecord:
-    """The feedback of `user` on the response is this; what they said of it before is replaced.
+    """The feedback of `user` on the response is this; what they said of it before is replaced, all of it.
 
     Args:
         response_id: the request id that came with the answer, also of a replay.
-        user: by default whose request it was.
+        user: by default whose request it was; nobody else may rate it. A request of nobody's may be rated by all.
+        categories: short labels, such as `wrong price`.
+        correction: what the response should have been, in full; JSON where the call wanted JSON.
 
     Raises:
         NotFound: there is no such request.
-        BadInput: it has no answer, or the rating is none.
+        BadInput: it has no answer, is another user's, or something said of it is not as it should be.
     """
+    given = _Given(response_id, rating, notes, user, _labels(categories), correction)
     if rating not in get_args(Rating):
         raise BadInput(f"{rating!r} is no rating: give {', '.join(get_args(Rating))}")
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.begin() as connection:
-                return await connection.run_sync(_give, response_id, rating, notes, user)
+                return await connection.run_sync(_give, given)
 
 
-def _give(
-    connection: Connection, response_id: UUID, rating: Rating, notes: str | None, user: str | None
-) -> FeedbackRecord:
+async def read_feedback(
+    *, response_id: UUID | None = None, user: str | None = None, limit: int = 100
+) -> list[FeedbackRecord]:
+    """The latest feedback on a response (also of a replay), of a user, or of all; newest first."""
+    values = {"response": response_id, "user": user, "limit": limit}
+    async with open_ledger() as ledger:
+        with database_errors():
+            async with ledger.engine.connect() as connection:
+                rows = (await connection.execute(_OF, values)).all()
+    return [FeedbackRecord.model_validate(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class _Given:
+    response_id: UUID
+    rating: Rating
+    notes: str | None
+    user: str | None
+    categories: list[str]
+    correction: str | None
+
+
+def _labels(categories: Iterable[str]) -> list[str]:
+    labels = {postgres_text(" ".join(label.split())) for label in categories} - {""}
+    for label in labels:
+        if len(label) > LONGEST_CATEGORY:
+            raise BadInput(f"the category {label[:20]!r}… is longer than {LONGEST_CATEGORY} characters")
+    return sorted(labels)
+
+
+def _give(connection: Connection, given: _Given) -> FeedbackRecord:
+    response_id = given.response_id
     response = connection.execute(_RESPONSE, {"id": response_id}).first()
     if response is None:
         raise NotFound(f"there is no response {response_id}", response_id=str(response_id))
     if not response.answered:
         raise BadInput(f"request {response_id} has no answer to rate", response_id=str(response_id))
+    if response.user_id is not None and given.user not in (None, response.user_id):
+        raise BadInput(f"response {response_id} is not {given.user}'s to rate", response_id=str(response_id))
     values = {
         "id": new_id(),
         "response": response.id,
-        "user": user or response.user_id,
-        "rating": rating,
-        "notes": postgres_text(notes) if notes else None,
+        "user": given.user or response.user_id,
+        "rating": given.rating,
+        "notes": postgres_text(given.notes) if given.notes else None,
+        "categories": given.categories,
+        "correction": _correction(given.correction, structured=response.structured),
     }
     return FeedbackRecord.model_validate(connection.execute(_GIVE, values).one())
+
+
+def _correction(text: str | None, *, structured: bool) -> str | None:
+    """The correction as it is kept.
+
+    Raises:
+        BadInput: it is empty, or no JSON where the response was to be JSON.
+    """
+    if text is None:
+        return None
+    if not text.strip():
+        raise BadInput("the correction is empty: give the whole response as it should have been")
+    if structured:
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise BadInput(f"the response was to be JSON, and the correction is not: {error}") from None
+    return postgres_text(text)

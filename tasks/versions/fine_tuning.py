@@ -26,6 +26,7 @@ from schemas.versions import Lineage, VersionRecord
 from tasks.ledger.retries import RetryPolicy
 from tasks.ledger.runs import Run
 from tasks.ledger.session import open_ledger
+from tasks.versions.exports import export_of, training_path
 from tasks.versions.jobs import JobRecord, begin_job, note_files, note_state, read_job
 from tasks.versions.lineage import TrainingFile, read_training_file
 from tasks.versions.registry import register_version
@@ -77,11 +78,13 @@ async def fine_tune(run: Run, request: FineTuneRequest, progress: JobProgress) -
 
     Raises:
         TrainingFailed: the provider ended the job without a model; the message has its reason.
-        BadInput: a file is at fault, or has changed since the run began.
+        BadInput: a file is at fault, is of an export for something else, or has changed since the run began.
+        NotFound: there is no export of the id that is given for a file.
         RetriesExhausted: the provider cannot be reached; the job goes on there, and resuming the run follows it.
         ConfigurationError: there is no such base model, or the key is wrong.
     """
-    file = await asyncio.to_thread(read_training_file, Path(request.training_file))
+    file = await asyncio.to_thread(read_training_file, await training_path(run.ledger, request.training_file))
+    export = await export_of(run.ledger, file, request.method)
     record, resumed = await begin_job(run, request.base_model, file.sha256)
     async with fine_tuning(run.ledger.settings, request.base_model) as provider:
         work = _Work(run, request, provider, progress)
@@ -89,7 +92,7 @@ async def fine_tune(run: Run, request: FineTuneRequest, progress: JobProgress) -
         state = await work.follow(job)
     if state.status != "succeeded" or state.fine_tuned_model is None:
         raise _why_not(state)
-    version = await _register(run, request, file, state)
+    version = await _register(run, request, file, state, export)
     return FineTuneReport(
         run_id=run.id,
         purpose=version.purpose,
@@ -97,7 +100,7 @@ async def fine_tune(run: Run, request: FineTuneRequest, progress: JobProgress) -
         model=version.model,
         base_model=request.base_model,
         job_id=state.id,
-        training_file=request.training_file,
+        training_file=str(file.path),
         training_sha256=file.sha256,
         training_rows=file.rows,
         trained_tokens=state.trained_tokens,
@@ -186,7 +189,9 @@ def _why_not(state: JobState) -> TrainingFailed:
     return TrainingFailed(f"fine-tuning job {state.id} {why}{said}", job=state.id, reason_code=state.code)
 
 
-async def _register(run: Run, request: FineTuneRequest, file: TrainingFile, state: JobState) -> VersionRecord:
+async def _register(
+    run: Run, request: FineTuneRequest, file: TrainingFile, state: JobState, export: UUID | None
+) -> VersionRecord:
     cost = state.cost_usd
     if cost is None and request.usd_per_million_tokens is not None and state.trained_tokens is not None:
         cost = Decimal(state.trained_tokens) * request.usd_per_million_tokens / MILLION
@@ -197,7 +202,7 @@ async def _register(run: Run, request: FineTuneRequest, file: TrainingFile, stat
         training_path=str(file.path.absolute()),
         training_sha256=file.sha256,
         training_rows=file.rows,
-        export_id=request.export_id or None,
+        export_id=request.export_id or (str(export) if export else None),
         trained_tokens=state.trained_tokens,
         cost_usd=cost,
     )

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from schemas.calls import ChatParameters
 from schemas.errors import BadInput, NotFound, RetriesExhausted
 from schemas.identifiers import new_id
-from tasks.ledger import complete, get_request, give_feedback
+from tasks.ledger import complete, get_request, give_feedback, read_feedback
 from tasks.ledger.session import Ledger
 from tests.scripted_provider import Reply, ScriptedProvider
 from tests.tasks.ledger.conftest import Look
@@ -34,15 +34,14 @@ async def test_a_second_opinion_of_the_same_person_replaces_the_first(ledger: Le
     response = await ask(user="ada")
     first = await give_feedback(response, "negative", notes="wrong price")
     second = await give_feedback(response, "positive")
-    other = await give_feedback(response, "neutral", user="bob", notes="half\x00done")
+    look("INSERT INTO feedback (response_id, user_id, rating) VALUES (:id, 'bob', 'neutral')", id=response)
     assert (second.id, second.user_id, second.rating, second.notes) == (first.id, "ada", "positive", None)
     assert first.created_at == second.created_at
     assert first.updated_at < second.updated_at
     assert look("SELECT user_id, rating, notes FROM feedback ORDER BY user_id") == [
         ("ada", "positive", None),
-        ("bob", "neutral", "half\ufffddone"),
+        ("bob", "neutral", None),
     ]
-    assert other.id != first.id
 
 
 async def test_nobody_in_particular_has_one_opinion_as_well(ledger: Ledger, look: Look) -> None:
@@ -210,3 +209,39 @@ async def test_another_model_or_temperature_is_no_hit(ledger: Ledger, provider: 
     assert not (await complete("Why?", model="gpt-4o")).replayed
     assert not (await complete("Why?", model=MODEL, parameters=ChatParameters(temperature=0.1))).replayed
     assert provider.paid == 3
+
+
+async def test_only_one_s_own_responses_can_be_rated(ledger: Ledger, look: Look) -> None:
+    response = await ask(user="ada")
+    with pytest.raises(BadInput, match=f"response {response} is not bob's to rate"):
+        await give_feedback(response, "positive", user="bob")
+    assert look("SELECT * FROM feedback") == []
+    nobodys = await ask("Of nobody's.")
+    for user in ("ada", "bob"):
+        await give_feedback(nobodys, "positive", user=user)
+    assert [row.user_id for row in await read_feedback(response_id=nobodys)] == ["bob", "ada"]
+
+
+async def test_labels_and_a_correction_are_kept_and_replaced_with_the_rest(ledger: Ledger) -> None:
+    response = await ask(user="ada")
+    said = await give_feedback(
+        response, "negative", categories=["wrong  price", "tone", "tone", " "], correction="It is 5\x00."
+    )
+    assert (said.categories, said.correction) == (("tone", "wrong price"), "It is 5\ufffd.")
+    replay = await ask(user="ada")
+    assert await read_feedback(response_id=replay) == [said] == await read_feedback(user="ada")
+    again = await give_feedback(response, "positive")
+    assert (again.categories, again.correction) == ((), None)
+    assert await read_feedback(user="bob") == []
+    with pytest.raises(BadInput, match="is longer than 64 characters"):
+        await give_feedback(response, "positive", categories=["x" * 65])
+    with pytest.raises(BadInput, match="the correction is empty"):
+        await give_feedback(response, "positive", correction=" ")
+
+
+async def test_a_correction_of_json_is_json(ledger: Ledger, look: Look) -> None:
+    response = await ask()
+    look("UPDATE llm_requests SET request = request || '{\"output_schema\": {}}'")
+    with pytest.raises(BadInput, match="the response was to be JSON, and the correction is not"):
+        await give_feedback(response, "negative", correction="five")
+    assert (await give_feedback(response, "negative", correction='{"n": 5}')).correction == '{"n": 5}'

@@ -1,0 +1,107 @@
+"""An export from the ledger to a folder, on record, so that what was interrupted is made again the same."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from blocks.database import create_database, database_errors
+from schemas.errors import BadInput
+from schemas.training import ExportManifest, ExportOptions, ExportReport
+from tasks.ledger.runs import Run, hold_run_here
+from tasks.training.checking import warnings_of
+from tasks.training.reading import reading
+from tasks.training.writing import Moment, manifest_bytes, write_export
+
+# Ids are given before rows are visible, and outcomes before feedback: a moment is what bounds both.
+_BEGIN = text("""
+    INSERT INTO training_exports (id, run_id, format, path, options, until)
+    VALUES (:run, :run, :format, :path, CAST(:options AS jsonb), clock_timestamp())
+    ON CONFLICT (id) DO NOTHING
+""")
+_BEGUN = text("SELECT until, path FROM training_exports WHERE id = :run")
+_REPLACED = text("SELECT count(*) FROM feedback WHERE updated_at > :until AND created_at <= :until")
+_COMPLETE = text("""
+    UPDATE training_exports SET status = 'completed', completed_at = clock_timestamp(),
+        manifest = CAST(:manifest AS jsonb), manifest_sha256 = :sha256 WHERE id = :run
+""")
+
+
+async def export_training_data(run: Run, out: Path, options: ExportOptions, progress: Moment) -> ExportReport:
+    """The calls that `options` let through are training rows in the folder `out`, and the export is on record.
+
+    A run that is gone on with leaves out what was settled or said after it first began, and writes the same bytes,
+    unless feedback that counted then was replaced since; the report warns of that.
+
+    Raises:
+        BadInput: `out` is there already, or cannot be written; or the context of the model to fit is not known.
+        ConfigurationError: there is no such model.
+        DatabaseUnavailable: the connection was lost; the run can be gone on with.
+    """
+    options = await _within_context(run, options)
+    until, replaced = await _in_ledger(run, _begin, out, options)
+    engine = create_database(run.ledger.engine.url)
+    try:
+        manifest = await asyncio.to_thread(_write, engine, out, options, until, progress)
+    finally:
+        engine.dispose()
+    sha256 = hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+    await _in_ledger(run, _complete, manifest, sha256)
+    return ExportReport(
+        run_id=run.id,
+        path=str(out),
+        until=until,
+        manifest=manifest,
+        manifest_sha256=sha256,
+        warnings=_warnings(manifest, replaced),
+    )
+
+
+async def _within_context(run: Run, options: ExportOptions) -> ExportOptions:
+    """The options with the context of the model that rows have to fit as their limit of tokens."""
+    if not options.fits:
+        return options
+    window = (await run.ledger.providers.describe(options.fits)).context_window
+    if window is None:
+        raise BadInput(f"the context of {options.fits} is not known: give --max-tokens", model=options.fits)
+    return options.model_copy(update={"max_tokens": min(options.max_tokens or window, window)})
+
+
+def _write(engine: Any, out: Path, options: ExportOptions, until: datetime, progress: Moment) -> ExportManifest:
+    with reading(engine, options, until) as calls:
+        return write_export(out, calls, options, progress)
+
+
+async def _in_ledger(run: Run, work: Any, *arguments: Any) -> Any:
+    with database_errors():
+        async with run.ledger.engine.begin() as connection:
+            return await connection.run_sync(work, run, *arguments)
+
+
+def _begin(connection: Connection, run: Run, out: Path, options: ExportOptions) -> tuple[datetime, int]:
+    """The moment up to which everything counts, and how much feedback of then has been replaced."""
+    hold_run_here(connection, run.attempt)
+    values = {"run": run.id, "format": options.format, "path": str(out), "options": options.model_dump_json()}
+    begun = connection.execute(_BEGIN, values).rowcount == 1
+    if begun and out.exists():
+        raise BadInput(f"{out} is there already: give another folder, or remove it", path=str(out))
+    until: datetime = connection.execute(_BEGUN, {"run": run.id}).one().until
+    return until, 0 if begun else int(connection.execute(_REPLACED, {"until": until}).scalar_one())
+
+
+def _complete(connection: Connection, run: Run, manifest: ExportManifest, sha256: str) -> None:
+    hold_run_here(connection, run.attempt)
+    connection.execute(_COMPLETE, {"run": run.id, "manifest": manifest.model_dump_json(), "sha256": sha256})
+
+
+def _warnings(manifest: ExportManifest, replaced: int) -> tuple[str, ...]:
+    train = next(file for name, file in manifest.files.items() if name.startswith("train."))
+    warnings = [*warnings_of(manifest.options.format, train.rows)]
+    if replaced:
+        warnings.append(f"{replaced} ratings were replaced since the export began: it may differ from what it was then")
+    return tuple(warnings)

@@ -1,0 +1,190 @@
+"""An export as a folder: train and test file, a manifest, what each row was made of, what was set aside and why.
+
+The folder has a name that begins with a point and ends with `.partial` until all of it is durable; then it is renamed,
+once. Whatever kills the process leaves no folder of the name that was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+
+from schemas.canonical import canonical_json
+from schemas.errors import BadInput
+from schemas.training import ExportedFile, ExportManifest, ExportOptions
+from tasks.training.checking import check_file, check_record
+from tasks.training.choosing import Choice, choose, looks_first
+from tasks.training.files import Disk, JsonLines, Parquet, RowFile
+from tasks.training.formats import Row, fault_in
+from tasks.training.reading import CallRead
+from tasks.training.redaction import Redactor
+from tasks.training.rows import RowMaker
+
+MANIFEST, SOURCES, SET_ASIDE = "manifest.json", "manifest-rows.jsonl", "set-aside.jsonl"
+DIGEST_BYTES = 16
+
+
+@dataclass
+class Moment:
+    """How far an export is; its text is for people."""
+
+    calls: int = 0
+    rows: int = 0
+    percent: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.calls:,} calls read, {self.rows:,} rows written"
+
+    def now(self) -> Moment:
+        """How far it is."""
+        return self
+
+
+def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
+    """The export stands in `folder`, complete and durable; equal calls and options give equal bytes.
+
+    What is in memory: a digest of 16 bytes for each row, where duplicates are left out; for formats of pairs, the calls
+    with one prompt; what `choose` needs, for which `calls` are read a time more. Where `folder` is there already with
+    the same content, it stays as it is.
+
+    Raises:
+        BadInput: something else is there, or nothing can be written there.
+        ExpectationFailed: a row is not as the format wants it; the message names it.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        manifest = _fill(partial, calls, options, progress)
+        _move(partial, folder)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror or error}") from error
+    return manifest
+
+
+def manifest_bytes(manifest: ExportManifest) -> bytes:
+    """The content of `manifest.json`."""
+    return canonical_json(manifest.model_dump(mode="json")) + b"\n"
+
+
+def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
+    with closing(Disk()) as disk:
+        choice = Choice(options)
+        if looks_first(options):
+            choice = choose(RowMaker(options, Redactor(), lambda ids, reason: None).rows(calls), options)
+        export = _Export(folder, options, progress, disk, choice)
+        maker = RowMaker(options, export.redactor, export.set_aside)
+        for number, row in enumerate(maker.rows(calls)):
+            progress.calls = maker.calls
+            export.write(number, row)
+        progress.calls = maker.calls
+        return export.finish()
+
+
+@dataclass
+class _Export:
+    folder: Path
+    options: ExportOptions
+    progress: Moment
+    disk: Disk
+    choice: Choice
+    redactor: Redactor = field(default_factory=Redactor)
+    reasons: Counter[str] = field(default_factory=Counter)
+    seen: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._kind = "parquet" if self.options.format == "parquet" else "jsonl"
+        parts = ("train", "test") if self.options.test_share else ("train",)
+        self._files: dict[str, RowFile] = {part: self._file(f"{part}.{self._kind}") for part in parts}
+        self._sources = JsonLines(self.folder / SOURCES, self.disk)
+        self._aside = JsonLines(self.folder / SET_ASIDE, self.disk)
+
+    def _file(self, name: str) -> RowFile:
+        path = self.folder / name
+        return Parquet(path) if self._kind == "parquet" else JsonLines(path, self.disk)
+
+    def write(self, number: int, row: Row) -> None:
+        """The row is in its file, unless it is set aside."""
+        line = b"" if self._kind == "parquet" else orjson.dumps(row.record)
+        reason = self._objection(number, row, line)
+        if reason is not None:
+            self.set_aside(row.ids, reason)
+            return
+        part = self.choice.part(number, row)
+        file, name = self._files[part], f"{part}.{self._kind}"
+        check_record(row.record, self.options.format, name, file.rows + 1)
+        file.write(row.record, line, row.tokens)
+        self._sources.add({"file": name, "row": file.rows, "ids": row.ids})
+        self.progress.rows += 1
+
+    def finish(self) -> ExportManifest:
+        """Everything is durable in the folder, and was read back."""
+        files: dict[str, ExportedFile] = {f"{part}.{self._kind}": file.close() for part, file in self._files.items()}
+        if self._kind == "parquet":
+            for name, file in files.items():
+                check_file(self.folder / name, self.options.format, file.rows)
+        files |= {SOURCES: self._sources.close(), SET_ASIDE: self._aside.close()}
+        manifest = ExportManifest(
+            options=self.options,
+            calls=self.progress.calls,
+            rows=self.progress.rows,
+            files=files,
+            redacted=dict(sorted(self.redactor.counts.items())),
+            set_aside=dict(sorted(self.reasons.items())),
+        )
+        with (self.folder / MANIFEST).open("wb") as last:
+            last.write(manifest_bytes(manifest))
+            last.flush()
+            os.fsync(last.fileno())
+        _sync_folder(self.folder)
+        return manifest
+
+    def _objection(self, number: int, row: Row, line: bytes) -> str | None:
+        fault = fault_in(row.record, "sharegpt") if self.options.format == "sharegpt" else None
+        if fault is not None:  # the other formats take every example
+            return f"sharegpt: {fault}"
+        if 0 < self.options.max_tokens < row.tokens:
+            return f"longer than {self.options.max_tokens} tokens"
+        if self.options.dedup and self._is_there(row, line):
+            return "duplicate"
+        return None if self.choice.take(number) else "nearly a duplicate"
+
+    def _is_there(self, row: Row, line: bytes) -> bool:
+        told = line or orjson.dumps({name: value for name, value in row.record.items() if name != "id"})
+        digest = sha256(told).digest()[:DIGEST_BYTES]
+        if digest in self.seen:
+            return True
+        self.seen.add(digest)
+        return False
+
+    def set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:
+        """The calls are in no file, and it is on record why."""
+        self.reasons[reason] += 1
+        self._aside.add({"ids": ids, "reason": reason})
+
+
+def _move(partial: Path, folder: Path) -> None:
+    if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() == (partial / MANIFEST).read_bytes():
+        shutil.rmtree(partial)  # it was renamed, and the process killed before it could say so
+        return
+    if folder.exists():
+        raise BadInput(f"{folder} is there already: give another folder, or remove it", path=str(folder))
+    partial.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

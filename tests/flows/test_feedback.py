@@ -1,0 +1,106 @@
+"""Feedback by command, in bulk, and read back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from flows.feedback_recording import record_feedback
+from flows.running import run_flow
+from schemas.errors import BadInput
+from schemas.settings import Settings
+from tasks.ledger import complete
+from tests.flows.conftest import Look, Run
+from tests.scripted_provider import ScriptedProvider
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    """A provider of answers that do not matter."""
+    with ScriptedProvider() as server:
+        yield server
+
+
+@pytest.fixture
+def response(settings: Settings) -> UUID:
+    """The id that came with an answer given to ada."""
+    return asyncio.run(complete("Why?", model="gpt-4o-mini", user="ada")).request_id
+
+
+def test_feedback_is_given_replaced_and_read_back(headrace: Run, look: Look, response: UUID) -> None:
+    said = ("--note", "too long", "--category", "tone", "--category", "length", "--correction", "Because.")
+    first = headrace("feedback", response, "negative", *said, "--bare")
+    assert first.out == f"feedback of ada on {response}: negative (length, tone), with a correction\n"
+    shown = headrace("feedback", "show", response, "--json").json["feedback"]
+    assert [(row["rating"], row["categories"], row["notes"], row["correction"]) for row in shown] == [
+        ("negative", ["length", "tone"], "too long", "Because.")
+    ]
+    given = headrace("feedback", response, "neutral", "--bare", "--json").json
+    assert (given["status"], given["rating"], given["correction"]) == ("completed", "neutral", None)
+    assert "neutral" in headrace("feedback", "show", "--user", "ada").out
+    assert len(look("SELECT * FROM feedback")) == 1
+
+
+def test_another_s_response_is_refused(headrace: Run, look: Look, response: UUID) -> None:
+    refused = headrace("feedback", response, "positive", "--user", "bob", "--bare")
+    assert (refused.code, refused.reason) == (2, f"headrace: response {response} is not bob's to rate")
+    assert (
+        headrace("feedback", response).reason == "headrace: feedback needs a RESPONSE and a RATING, or --from FILE.csv"
+    )
+    assert look("SELECT * FROM feedback") == []
+
+
+def test_a_file_s_good_rows_are_recorded_and_its_bad_ones_named(
+    headrace: Run, look: Look, response: UUID, tmp_path: Path
+) -> None:
+    missing = uuid4()
+    file = tmp_path / "said.csv"
+    file.write_text(
+        "\ufeffresponse,rating,user,categories,notes,correction\n"
+        f'{response},negative,ada,tone;length,"two\nlines",Because.\n'
+        f"{missing},positive,,,,\n{response},great,,,,\n{response},positive,bob,,,\nno id,positive,,,,\n"
+        f"{response},positive,ada,,,,more\n"
+    )
+    done = headrace("feedback", "--from", file, "--bare", "--json")
+    assert (done.code, done.json["status"], done.json["recorded"]) == (1, "failed", 1)
+    rejected = {row["row"]: row["reason"] for row in done.json["rejected"]}
+    assert list(rejected) == [4, 5, 6, 7, 8]
+    assert rejected[4] == f"there is no response {missing}"
+    assert rejected[5].startswith("rating: Input should be 'positive', 'negative' or 'neutral'")
+    assert rejected[6] == f"response {response} is not bob's to rate"
+    assert rejected[7].startswith("response: Input should be a valid UUID")
+    assert rejected[8].startswith("fields without a column: ")
+    assert look("SELECT rating, categories, notes, correction FROM feedback") == [
+        {"rating": "negative", "categories": ["length", "tone"], "notes": "two\nlines", "correction": "Because."}
+    ]
+    file.write_text(f"response,rating\n{response},positive\n")
+    assert headrace("feedback", "--from", file, "--bare").out == "1 recorded, 0 rejected\n"
+    assert [row["rating"] for row in look("SELECT rating FROM feedback")] == ["positive"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"rating\npositive\n", "has no column response: it needs response and rating"),
+        (b"response,rating,mood\n", "has an unknown column mood"),
+        (b"", "has no column response, rating"),
+        (b"response,rating\n\xff,positive\n", "is no CSV file in UTF-8"),
+        (b'response,rating\n"a"b,positive\n', "is no CSV file in UTF-8"),
+    ],
+)
+def test_what_is_no_such_file_is_bad_input(headrace: Run, tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "said.csv"
+    file.write_bytes(content)
+    done = headrace("feedback", "--from", file, "--bare")
+    assert done.code == 2
+    assert reason in done.reason
+    assert "cannot be read" in headrace("feedback", "--from", tmp_path / "none.csv", "--bare").reason
+
+
+async def test_the_flow_takes_a_response_or_a_file(settings: Settings) -> None:
+    with pytest.raises(BadInput, match="give a response and its rating, or a file with many"):
+        await run_flow(record_feedback, {"user": "ada"}, bare=True)

@@ -54,6 +54,8 @@ def sweep(
     from tasks.sweep.reading_specs import read_spec
 
     wanted = read_spec(spec)
+    if not (yes or estimate):
+        _require_somebody()
     if estimate or not yes:
         from rich.console import Console
 
@@ -70,16 +72,20 @@ def sweep(
     return go_on_with_sweep(parameters, None, bare=bare, as_json=json)
 
 
-def _agreed() -> bool:
-    """Whoever sits there says yes.
+def _require_somebody() -> None:
+    """Somebody sits there who can be asked; known before anything is paid.
 
     Raises:
-        BadInput: nobody sits there.
+        BadInput: nobody does.
     """
     from schemas.errors import BadInput
 
     if not sys.stdin.isatty():
         raise BadInput("nobody can be asked here whether to go on: give --yes")
+
+
+def _agreed() -> bool:
+    """Whoever sits there says yes."""
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -104,25 +110,27 @@ def go_on_with_sweep(parameters: dict[str, Any], run: UUID | None, *, bare: bool
     return show_sweep(report, as_json=as_json)
 
 
-def sweep_status(experiment: str, *, json: Json = False) -> int:
+def sweep_status(experiment: str, *, watch: Flag = False, json: Json = False) -> int:
     """Say how far a sweep is: answers, failures, cost, best and mean quality so far, and when it will be done.
 
     Parameters
     ----------
     experiment
         Id or name of the experiment.
+    watch
+        Go on saying so, every second, until the sweep has ended; Ctrl-C ends the watching, not the sweep.
     """
     from flows.sweep_presentation import show_status
+    from flows.sweep_watching import watch_sweep
 
+    if watch:
+        return show_status(asyncio.run(watch_sweep(experiment, quiet=json)), as_json=json)
     return show_status(asyncio.run(_status(experiment)), as_json=json)
 
 
 async def _status(experiment: str) -> Any:
-    from blocks.database import database_errors
+    from flows.sweep_watching import look_at_sweep
     from tasks.ledger.session import open_ledger
-    from tasks.sweep.status import read_status
 
     async with open_ledger() as ledger:
-        with database_errors():
-            async with ledger.engine.connect() as connection:
-                return await connection.run_sync(read_status, experiment)
+        return await look_at_sweep(ledger, experiment)

@@ -64,6 +64,36 @@ class SweepPlan(_Told):
     minutes: float | None
 
 
+class FailedResponses(_Told):
+    """Responses that have a reason instead of an answer.
+
+    Attributes:
+        reason: the error's code; `message` is that of one of them.
+    """
+
+    model: str | None
+    reason: str
+    message: str | None
+    responses: int
+
+
+class FailedAttempts(_Told):
+    """Attempts at calls that failed; the call may have been answered by a later one.
+
+    Attributes:
+        reason: the error's class, as in `llm_requests`; `message` is that of one of them.
+        responses: that they were made for.
+        answered: of these responses, those that a later attempt brought an answer to.
+    """
+
+    model: str
+    reason: str
+    message: str | None
+    attempts: int
+    responses: int
+    answered: int
+
+
 class SweepStatus(_Told):
     """How far a sweep is, in the terms of the old batch API.
 
@@ -71,7 +101,9 @@ class SweepStatus(_Told):
         progress: percent of the calls; of an adaptive strategy of those it makes at most.
         current_parameters: of the answer that came last.
         best_score, mean_score: `overall`, 0 to 1.
-        replayed: answers that the ledger had; nothing was paid for them.
+        replayed: answers that the ledger had; nothing was paid for them, which saved `saved_usd`.
+        retried: answers that an earlier attempt did not get.
+        failed_responses: by model and reason; `failed_attempts` likewise, of the attempts at all responses.
     """
 
     experiment_id: str
@@ -90,6 +122,10 @@ class SweepStatus(_Told):
     mean_score: float | None
     cost_usd: Decimal | None
     error_message: str | None
+    saved_usd: Decimal | None = None
+    retried: int = 0
+    failed_responses: tuple[FailedResponses, ...] = ()
+    failed_attempts: tuple[FailedAttempts, ...] = ()
 
 
 class Best(_Told):
@@ -119,6 +155,8 @@ class SweepReport(_Told):
     Attributes:
         asked: answers that the strategy wanted.
         saved: calls of the grid that it could do without.
+        saved_usd: what the replayed answers had cost.
+        retried: answers that an earlier attempt did not get.
         stored: answers on record now; `failed` have a reason instead.
         best: settings with the best mean, at most ten; that one is best says nothing of how sure that is.
         conclusions: what the statistics say of `overall`, in sentences; all of them are in `sweep_analyses`.
@@ -141,6 +179,8 @@ class SweepReport(_Told):
     cost_usd: Decimal | None
     seconds: float
     conclusions: tuple[str, ...] = ()
+    saved_usd: Decimal | None = None
+    retried: int = 0
 
 
 class ExperimentRecord(_Told):

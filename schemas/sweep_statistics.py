@@ -184,6 +184,7 @@ class SweepAnalysis(Finding):
 
     Attributes:
         responses: that have scores; `failed` calls and `unscored` answers are not among them.
+        retried: answers that an earlier attempt did not get.
         settings: what was the same in all of them.
         prompts: their texts, in the order in which the values of the parameter `prompt` stand.
         prompts_are_sample: there are enough to speak of prompts to come; else all that is said is about these.
@@ -196,6 +197,7 @@ class SweepAnalysis(Finding):
     responses: int
     failed: int
     unscored: int
+    retried: int = 0
     cells: int
     combinations: int
     metrics: tuple[str, ...]

@@ -35,6 +35,10 @@ _METRICS = text("""
     FROM quality_metrics JOIN responses ON responses.id = response_id
     WHERE experiment_id = :experiment GROUP BY analysis_version, metric
 """)
+_RETRIED = text("""
+    SELECT count(*) FROM responses JOIN llm_requests ON llm_requests.id = request_id
+    WHERE experiment_id = :experiment AND responses.status = 'succeeded' AND attempt > 1
+""")
 _TEXTS = text("""
     SELECT DISTINCT md5(said) AS digest, said FROM responses JOIN experiments ON experiments.id = experiment_id,
     LATERAL (VALUES (coalesce(responses.prompt, experiments.prompt)), (system_prompt)) AS texts (said)
@@ -83,6 +87,7 @@ def read_experiment(connection: Connection, experiment: str, analysis_version: s
     columns = _Columns(len(metrics), known.spec or {})
     for rows in connection.execute(_responses(len(metrics)), values).partitions():
         columns.add(rows)
+    columns.retried = connection.execute(_RETRIED, {"experiment": experiment}).scalar_one()
     return ObservedExperiment(experiment, known.name, version, columns.observations(texts, metrics, known.seed))
 
 
@@ -121,6 +126,7 @@ class _Columns:
     places: list[dict[Level, int]] = field(default_factory=lambda: [{} for _ in FACTORS])
     failed: int = 0
     unscored: int = 0
+    retried: int = 0
 
     def add(self, rows: Iterable[Sequence[Any]]) -> None:
         """Answers with all scores are taken, others counted."""
@@ -150,6 +156,7 @@ class _Columns:
             latency_ms=numbers[:, 1],
             failed=self.failed,
             unscored=self.unscored,
+            retried=self.retried,
             seed=seed,
         )
 

@@ -18,7 +18,7 @@ from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.gateway import CallOutcome, answer_call, call_key
 from tasks.ledger.scoping import scope_of
 from tasks.ledger.session import Ledger
-from tasks.sweep.cells import Cell
+from tasks.sweep.cells import PURPOSE, Cell
 from tasks.sweep.grid import Combination, Grid
 from tasks.sweep.strategies import LEARNING, asking, most_calls
 
@@ -95,7 +95,7 @@ def _call(cell: Cell) -> ChatCall:
 
 
 async def _probe(ledger: Ledger, grid: Grid, place: int, project: str) -> CallOutcome:
-    scope = scope_of(ledger, project or None, None, "sweep", 0, None)
+    scope = scope_of(ledger, project or None, None, PURPOSE, 0, None)
     return await answer_call(ledger, _call(Cell(grid[_first_with(grid, place)], 0)), scope)
 
 
@@ -177,7 +177,7 @@ async def _count_answered(ledger: Ledger, grid: Grid, project: str) -> int | Non
     keys = []
     for cell in next(asking(grid)):
         call = _call(cell)
-        scope = scope_of(ledger, project or None, None, "sweep", cell.repetition, None)
+        scope = scope_of(ledger, project or None, None, PURPOSE, cell.repetition, None)
         keys.append(call_key(call, models[call.model], scope))
     with database_errors():
         async with ledger.engine.connect() as connection:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, text
 
 from schemas.sweep import PARAMETERS
 from schemas.sweep_results import SweepStatus
+from tasks.sweep.attempts import read_attempts
 from tasks.sweep.finding import find_experiment
 from tasks.sweep.progress import RECENT
 from tasks.sweep.quality.scoring import OVERALL, VERSION
@@ -68,6 +69,7 @@ def read_status(connection: Connection, said: str) -> SweepStatus:
         mean_score=counts.mean,
         cost_usd=counts.cost_usd,
         error_message=_trouble(experiment),
+        **read_attempts(connection, experiment.id, experiment.run_id).model_dump(),
     )
 
 

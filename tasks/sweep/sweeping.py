@@ -31,7 +31,7 @@ from tasks.ledger.gateway import CallOutcome, answer_call
 from tasks.ledger.runs import Run
 from tasks.ledger.scoping import scope_of
 from tasks.ledger.steps import step
-from tasks.sweep.cells import Cell
+from tasks.sweep.cells import PURPOSE, Cell
 from tasks.sweep.grid import Grid
 from tasks.sweep.progress import Progress
 from tasks.sweep.quality.scoring import OVERALL, VERSION, Scores, score_response
@@ -192,9 +192,9 @@ class Sweep:
         model = cell.combination.model
         assert model is not None
         call = ChatCall(model=model, messages=cell.messages, parameters=cell.parameters)
-        context = {"experiment_id": self.experiment_id}
+        context = {"experiment_id": self.experiment_id, "response_id": cell.response_id(self.experiment_id)}
         ledger = self.run.ledger
-        scope = scope_of(ledger, None, None, "sweep", cell.repetition, context)
+        scope = scope_of(ledger, None, None, PURPOSE, cell.repetition, context)
         return await answer_call(ledger, call, scope)  # and no fallback: another model's answer would be no answer
 
     async def _score(self, cell: Cell, outcome: CallOutcome) -> Scores:

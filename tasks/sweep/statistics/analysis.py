@@ -47,6 +47,7 @@ def analyse(observations: Observations, *, experiment_id: str, name: str, analys
         responses=len(observations),
         failed=observations.failed,
         unscored=observations.unscored,
+        retried=observations.retried,
         cells=0 if empty else len(observations.cells.scores),
         combinations=0 if empty else len(observations.combinations.scores),
         metrics=observations.metrics,

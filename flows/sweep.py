@@ -20,6 +20,7 @@ from blocks.database import database_errors
 from flows.artifacts import publish_page
 from flows.migration_progress import showing
 from flows.running import note_run, prefect_flow_run_id
+from flows.sweep_passes import publish_agreement
 from flows.sweep_presentation import as_markdown
 from schemas.errors import HeadraceError
 from schemas.sweep_results import ExperimentStatus, SweepReport
@@ -29,6 +30,7 @@ from tasks.sweep.analysis import analyze_experiment
 from tasks.sweep.experiments import begin_experiment, end_experiment
 from tasks.sweep.grid import Grid
 from tasks.sweep.outcome import read_report
+from tasks.sweep.passes import look_back
 from tasks.sweep.planning import with_models
 from tasks.sweep.progress import Progress
 from tasks.sweep.quality.scoring import weights_of
@@ -73,6 +75,7 @@ async def sweep_parameters(spec: dict[str, Any], project: str = "", fresh: bool 
             report = await _concluded(await _sweep(ledger, run, grid))
             run.result = report.model_dump(mode="json")
     await publish_page(as_markdown(report), report.run_id, "sweep", report.name)
+    await publish_agreement(report)
     return report
 
 
@@ -85,6 +88,7 @@ async def _sweep(ledger: Ledger, run: Run, grid: Grid) -> SweepReport:
     try:
         async with showing(progress):
             asked = await sweep.ask()
+            await look_back(run, experiment_id, grid.spec, progress)
     except BaseException as error:
         await asyncio.shield(_note_end(ledger, run, error))
         raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from flows.presentation import console, money, table, write_json
+from flows.sweep_passes import pass_sentences
 from schemas.sweep_results import Best, SweepPlan, SweepReport, SweepStatus
 
 if TYPE_CHECKING:
@@ -26,18 +27,25 @@ def show_plan(plan: SweepPlan, to: Console) -> None:
     )
     if plan.answered:
         to.print(f"the ledger has {plan.answered:,} of these answers already: nothing is paid for them")
-    rows = [
-        (each.model, f"{each.calls:,}", f"{each.input_tokens:,}", f"{each.output_tokens:,}", _about(each.cost_usd),
-         money(each.most_usd))
-        for each in plan.models
-    ]  # fmt: skip
-    to.print(table("", ("model", "calls", "tokens in", "tokens out", "about", "at most"), rows))
+    to.print(table("", ("model", "calls", "tokens in", "tokens out", "about", "at most"), _plan_rows(plan)))
     limit = "no limit is set" if plan.max_cost_usd is None else f"the limit is {money(plan.max_cost_usd)}"
     to.print(f"about {_rounded(plan.cost_usd)}, at most {_rounded(plan.most_usd)}; {limit} (max_cost_usd)")
     if plan.minutes is not None:
-        to.print(f"about {plan.minutes:.1f} minutes")
+        besides = ", and what the judge takes" if plan.judge else ""
+        to.print(f"about {plan.minutes:.1f} minutes{besides}")
     if plan.probe_usd is not None:
         to.print(f"one answer of each model was asked for to tell: {money(plan.probe_usd)}", style="dim")
+
+
+def _plan_rows(plan: SweepPlan) -> list[tuple[str, ...]]:
+    named = [(escape(each.model), each) for each in plan.models]
+    named += [(f"{escape(each.model)} ({what})", each)
+              for each, what in ((plan.meaning, "meaning"), (plan.judge, "judge")) if each is not None]  # fmt: skip
+    return [
+        (name, f"{each.calls:,}", f"{each.input_tokens:,}", f"{each.output_tokens:,}", _about(each.cost_usd),
+         money(each.most_usd))
+        for name, each in named
+    ]  # fmt: skip
 
 
 def _about(usd: Decimal | None) -> str:
@@ -89,7 +97,7 @@ def sentences(report: SweepReport) -> list[str]:
         told.append(f"{report.saved:,} calls of the whole grid were not made ({report.strategy})")
     if report.mean_score is not None:
         told.append(f"mean quality {100 * report.mean_score:.1f} of 100")
-    return told
+    return [*told, *pass_sentences(report.judge, report.meaning)]
 
 
 def as_markdown(report: SweepReport) -> str:
@@ -133,6 +141,7 @@ def status_lines(status: SweepStatus) -> list[str]:
         told.append(f"overall: best {100 * status.best_score:.1f}, mean {100 * status.mean_score:.1f} of 100")
     if status.estimated_completion is not None:
         told.append(f"done at about {status.estimated_completion:%Y-%m-%d %H:%M:%S} UTC")
+    told += pass_sentences(status.judge, status.meaning)
     if status.error_message:
         told.append(status.error_message)
     return told

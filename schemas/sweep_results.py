@@ -9,6 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from schemas.sweep_passes import JudgeReport, MeaningReport
+
 ExperimentStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
@@ -44,8 +46,10 @@ class SweepPlan(_Told):
         combinations, calls: that the strategy asks, at most.
         grid: combinations of the whole grid.
         answered: calls that the ledger has answers to, which cost nothing; None where they are too many to look up.
-        cost_usd, most_usd: of all models, less what is answered; None when a price is not known.
+        judge, meaning: what judging the answers and measuring what they mean takes, where the spec wants it.
+        cost_usd, most_usd: of all of that, less the answers that the ledger has; None when a price is not known.
         probe_usd: what the probes cost.
+        minutes: for the answers; nobody knows how long a judge takes.
     """
 
     name: str
@@ -62,6 +66,8 @@ class SweepPlan(_Told):
     max_cost_usd: Decimal | None
     probe_usd: Decimal | None
     minutes: float | None
+    judge: ModelPlan | None = None
+    meaning: ModelPlan | None = None
 
 
 class FailedResponses(_Told):
@@ -104,6 +110,7 @@ class SweepStatus(_Told):
         replayed: answers that the ledger had; nothing was paid for them, which saved `saved_usd`.
         retried: answers that an earlier attempt did not get.
         failed_responses: by model and reason; `failed_attempts` likewise, of the attempts at all responses.
+        cost_usd: of the answers; what `judge` and `meaning` cost is with them, where the spec wants them.
     """
 
     experiment_id: str
@@ -126,6 +133,8 @@ class SweepStatus(_Told):
     retried: int = 0
     failed_responses: tuple[FailedResponses, ...] = ()
     failed_attempts: tuple[FailedAttempts, ...] = ()
+    judge: JudgeReport | None = None
+    meaning: MeaningReport | None = None
 
 
 class Best(_Told):
@@ -159,6 +168,7 @@ class SweepReport(_Told):
         retried: answers that an earlier attempt did not get.
         stored: answers on record now; `failed` have a reason instead.
         best: settings with the best mean, at most ten; that one is best says nothing of how sure that is.
+        cost_usd: of the answers; what `judge` and `meaning` cost is with them, where the spec wants them.
         conclusions: what the statistics say of `overall`, in sentences; all of them are in `sweep_analyses`.
     """
 
@@ -181,6 +191,8 @@ class SweepReport(_Told):
     conclusions: tuple[str, ...] = ()
     saved_usd: Decimal | None = None
     retried: int = 0
+    judge: JudgeReport | None = None
+    meaning: MeaningReport | None = None
 
 
 class ExperimentRecord(_Told):

@@ -11,6 +11,7 @@ from schemas.sweep import PARAMETERS
 from schemas.sweep_results import Best, SweepReport
 from tasks.sweep.attempts import read_attempts
 from tasks.sweep.grid import Grid
+from tasks.sweep.passes.reading import read_passes
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 
 MOST_BEST = 10
@@ -66,6 +67,7 @@ def read_report(connection: Connection, run_id: UUID, grid: Grid, *, asked: int,
         seconds=round(seconds, 3),
         saved_usd=attempts.saved_usd,
         retried=attempts.retried,
+        **read_passes(connection, str(run_id), run_id, grid.spec.model_dump(mode="json")),
     )
 
 

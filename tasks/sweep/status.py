@@ -12,6 +12,7 @@ from schemas.sweep import PARAMETERS
 from schemas.sweep_results import SweepStatus
 from tasks.sweep.attempts import read_attempts
 from tasks.sweep.finding import find_experiment
+from tasks.sweep.passes.reading import read_passes
 from tasks.sweep.progress import RECENT
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 
@@ -70,6 +71,7 @@ def read_status(connection: Connection, said: str) -> SweepStatus:
         cost_usd=counts.cost_usd,
         error_message=_trouble(experiment),
         **read_attempts(connection, experiment.id, experiment.run_id).model_dump(),
+        **read_passes(connection, experiment.id, experiment.run_id, experiment.spec),
     )
 
 

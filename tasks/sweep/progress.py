@@ -80,6 +80,15 @@ class Progress:
             self.best = score if self.best is None else max(self.best, score)
         self._times.append(time.monotonic())
 
+    def take(self, done: int, failed: int, replayed: int, cost_usd: Decimal) -> None:
+        """So far it is, as somebody else counted."""
+        self._times.extend([time.monotonic()] * max(0, min(RECENT, done - self.done)))
+        self.done, self.failed, self.replayed, self.cost_usd = done, failed, replayed, cost_usd
+
+    def take_scores(self, scored: int, total: float, best: float | None) -> None:
+        """So good the answers are, as somebody else counted; `total` is the sum of their scores."""
+        self.scored, self.sum_of_scores, self.best = scored, total, best
+
     def begin_pass(self, name: str, total: int, unit: str) -> None:
         """What is done from now on is `name`, over `total` of `unit`."""
         self.passing, self.passed, self.to_pass, self.unit = name, 0, total, unit

@@ -22,7 +22,8 @@ CHUNK = 200
 
 _UNMEASURED = """
     experiment_id = :experiment AND responses.status = 'succeeded'
-    AND (SELECT count(*) FROM quality_metrics WHERE response_id = responses.id AND analysis_version = :version) < :metrics
+    AND (SELECT count(*) FROM quality_metrics
+         WHERE response_id = responses.id AND analysis_version = :version) < :metrics
 """
 _COUNT = text(f"SELECT count(*) FROM responses WHERE {_UNMEASURED}")
 # In the order of cells, which is the same in every sweep that asks the same: its requests are then the same too.

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from importlib import import_module
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,9 +62,7 @@ def _make(choice: RunnerChoice) -> TaskRunner[Any]:
 
         return ThreadPoolTaskRunner(max_workers=choice.workers)
     if choice.kind == "processes":
-        from prefect.task_runners import ProcessPoolTaskRunner
-
-        return ProcessPoolTaskRunner(max_workers=choice.workers, initializer=end_with_parent)
+        return _processes(choice.workers)
     module, name = _INTEGRATIONS[choice.kind]
     try:
         kind = getattr(import_module(module), name)
@@ -74,6 +73,26 @@ def _make(choice: RunnerChoice) -> TaskRunner[Any]:
         ) from error
     runner: TaskRunner[Any] = kind(address=choice.address) if choice.address else kind()
     return runner
+
+
+def _processes(workers: int) -> TaskRunner[Any]:
+    from prefect.task_runners import ProcessPoolTaskRunner
+
+    class Processes(ProcessPoolTaskRunner):
+        """Forwards what processes say to the API of the flow run.
+
+        Its thread would not see that address, which `run_flow` sets for its own context only, and Prefect would start a
+        server of its own for it.
+        """
+
+        def __enter__(self) -> Any:
+            self._around = copy_context()
+            return super().__enter__()
+
+        def _forward_subprocess_messages(self) -> None:
+            self._around.run(super()._forward_subprocess_messages)
+
+    return Processes(max_workers=workers, initializer=end_with_parent)
 
 
 def end_with_parent() -> None:

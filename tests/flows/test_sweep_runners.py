@@ -108,16 +108,16 @@ def test_a_sweep_in_processes_that_is_killed_is_gone_on_with(
 ) -> None:
     environment(HEADRACE_TASK_RUNNER="processes:2", PREFECT_API_URL=prefect_api)
     said = {name: value for name, value in SPEC.items() if name not in ("prompts", "models")}
-    path = spec(**{**said, "response_count": 45})
+    path = spec(**{**said, "response_count": 21})
     command = start("sweep", path, "--yes", "--json")
     _until(lambda: look("SELECT id FROM responses LIMIT 1"))
     command.kill()
     (in_flight,) = look("SELECT count(*) AS n FROM llm_requests WHERE status = 'reserved'")
     done = start("resume", look("SELECT id FROM runs")[0]["id"], "--json").wait()
-    assert (done.code, done.json["stored"], done.json["failed"]) == (0, 450, 0)
+    assert (done.code, done.json["stored"], done.json["failed"]) == (0, 210, 0)
     (cells,) = look("SELECT count(*) AS n, count(DISTINCT (combination_key, repetition)) AS cells FROM responses")
-    assert cells == {"n": 450, "cells": 450}
-    assert 450 <= provider.paid <= 450 + max(in_flight["n"], PARALLEL)
+    assert cells == {"n": 210, "cells": 210}
+    assert 210 <= provider.paid <= 210 + max(in_flight["n"], PARALLEL)
 
 
 def test_without_prefect_the_process_asks_by_itself_and_says_so(

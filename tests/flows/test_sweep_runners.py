@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
@@ -17,9 +24,11 @@ from schemas.errors import BudgetExceeded, ConfigurationError
 from schemas.settings import Settings
 from schemas.task_runners import RunnerChoice, parse_task_runner
 from tests.conftest import Environment
+from tests.flows.commands import PROJECT
 from tests.flows.conftest import Look, Run, Start
 from tests.flows.test_sweep import USAGE, _until, provider, spec  # noqa: F401
 from tests.scripted_provider import Reply, ScriptedProvider
+from tests.tasks.sweep.test_judging import longer
 
 SPEC: dict[str, Any] = {
     "name": "spread",
@@ -44,6 +53,8 @@ class Busy:
         await asyncio.sleep(0.02)
         self.now -= 1
         self.number += 1
+        if "response_format" in request:
+            return Reply(longer(request), usage=USAGE)
         return Reply(f"Answer {self.number} says how the gates close.", usage=USAGE)
 
 
@@ -97,8 +108,19 @@ async def test_what_a_strategy_learns_comes_back_and_the_wall_holds(environment:
     assert "budget" in experiment["error_message"]
 
 
+@pytest.mark.usefixtures("small_chunks", "prefect_api")
+async def test_the_judges_agreement_is_a_table_artifact(environment: Environment) -> None:
+    environment(HEADRACE_TASK_RUNNER="threads:2")
+    await sweep_parameters({**SPEC, "name": "Judged: it", "judge": "gpt-4o", "response_count": 1})
+    async with get_client() as client:
+        (found,) = await client.read_artifacts(artifact_filter=ArtifactFilter(key={"any_": ["judge-judged-it"]}))
+    itself, overall = json.loads(found.data)
+    assert (itself["agreement with"], itself["pairs"], itself["share"]) == ("itself, answers swapped", 20, 1.0)
+    assert (overall["agreement with"], overall["judge"]) == ("overall", "gpt-4o")
+
+
 @pytest.mark.usefixtures("small_chunks")
-def test_a_sweep_in_processes_that_is_killed_is_gone_on_with(
+def test_a_sweep_asked_in_threads_that_is_killed_is_gone_on_with(
     environment: Environment,
     start: Start,
     look: Look,
@@ -106,7 +128,7 @@ def test_a_sweep_in_processes_that_is_killed_is_gone_on_with(
     prefect_api: str,
     provider: ScriptedProvider,
 ) -> None:
-    environment(HEADRACE_TASK_RUNNER="processes:2", PREFECT_API_URL=prefect_api)
+    environment(HEADRACE_TASK_RUNNER="threads:2", PREFECT_API_URL=prefect_api)
     said = {name: value for name, value in SPEC.items() if name not in ("prompts", "models")}
     path = spec(**{**said, "response_count": 21})
     command = start("sweep", path, "--yes", "--json")
@@ -118,6 +140,33 @@ def test_a_sweep_in_processes_that_is_killed_is_gone_on_with(
     (cells,) = look("SELECT count(*) AS n, count(DISTINCT (combination_key, repetition)) AS cells FROM responses")
     assert cells == {"n": 210, "cells": 210}
     assert 210 <= provider.paid <= 210 + max(in_flight["n"], PARALLEL)
+
+
+PARENT = """
+import os, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from tasks.ledger.task_runners import end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_process_that_works_for_another_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    ) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    child.wait(30)
+    assert not child.is_running()
 
 
 def test_without_prefect_the_process_asks_by_itself_and_says_so(

@@ -117,7 +117,7 @@ def _choose(connection: Connection, experiment: str, analysis_version: str) -> t
 
 def _beside(version: str, scores: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Versions whose metrics are analysed with those of `version`: of today's passes, where they have every answer."""
-    if version != VERSION:
+    if version != VERSION or version not in scores:
         return []
     whole = max(scores[version].values())
     named: dict[str, str] = {}

@@ -52,7 +52,8 @@ def _share(found: Agreement) -> str:
     assert found.low is not None
     assert found.high is not None
     kappa = "" if found.kappa is None else f", kappa {found.kappa:.2f}"
-    return f"{100 * found.raw:.0f} % of {found.pairs:,} pairs ({100 * found.low:.0f} to {100 * found.high:.0f}{kappa})"
+    pairs = f"{found.pairs:,} pair{'s' if found.pairs != 1 else ''}"
+    return f"{100 * found.raw:.0f} % of {pairs} ({100 * found.low:.0f} to {100 * found.high:.0f}{kappa})"
 
 
 async def publish_agreement(report: SweepReport) -> None:

@@ -65,7 +65,9 @@ def read_status(connection: Connection, said: str) -> SweepStatus:
         failed_calls=counts.failed,
         replayed=counts.replayed,
         current_parameters=_parameters(latest[0]) if latest else {},
-        estimated_completion=_estimate(latest, total - counts.responses) if running else None,
+        estimated_completion=_estimate(latest, total - counts.responses)
+        if running and total > counts.responses
+        else None,
         best_score=counts.best,
         mean_score=counts.mean,
         cost_usd=counts.cost_usd,

@@ -1,7 +1,7 @@
 """The pass in which a model compares stored answers, pair by pair; a pair that has its verdicts is not asked again.
 
-Verdicts are stored chunk by chunk, and what was paid for but not stored is in the ledger. At the end every answer has
-its score, the metric `judge`.
+Verdicts are stored as they come, and what was paid for but not stored is in the ledger. At the end every answer has its
+score, the metric `judge`.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class Judging:
         self.at_once = at_once
         self._slots = asyncio.Semaphore(at_once)
         self._ended: HeadraceError | None = None
+        self._unstored: list[Mapping[str, Any]] = []
+        self._storing = asyncio.Lock()
 
     async def judge(self) -> None:
         """Every answer has the score that the verdicts give it.
@@ -129,28 +131,27 @@ class Judging:
 
         async def judge(attempt: UUID, first: Pair) -> Judged:
             texts = await self._texts({name for pair in pairs for name in pair})
-            rows: list[dict[str, Any]] = []
 
             async def compare(pair: Pair) -> None:
                 async with self._slots:
-                    if self._ended is None:
-                        rows.append(await self._compare(bench, texts, pair))
+                    if self._ended is not None:
+                        return
+                    row = await self._compare(bench, texts, pair)
+                await self._store(row)
+                self.progress.count_pass(1)
 
             try:
                 await work_through(pairs, compare, at_once=self.at_once)
             except HeadraceError as error:
                 self._ended = self._ended or error
                 raise
-            finally:
-                await asyncio.shield(self._store(rows))
-            return Judged(pairs=len(rows))
+            return Judged(pairs=len(pairs))
 
         await step("judge", version="1")(judge)(self.run.attempt.id, pairs[0])
 
     async def _compare(self, bench: Bench, texts: Mapping[str, tuple[str, str]], pair: Pair) -> dict[str, Any]:
         (prompt, first), (_, second) = texts[pair[0]], texts[pair[1]]
         forward, backward = await bench.compare(prompt, first, second)
-        self.progress.count_pass(1)
         return self._row(pair, forward, backward)
 
     def _row(self, pair: Pair, forward: Ruling, backward: Ruling) -> dict[str, Any]:
@@ -165,8 +166,13 @@ class Judging:
             "backward_request_id": backward.request_id and str(backward.request_id),
         }
 
-    async def _store(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        await self._write("judge_verdicts", rows, "ON CONFLICT DO NOTHING")
+    async def _store(self, row: Mapping[str, Any]) -> None:
+        """The verdicts are stored as they come; those that come while others are being written go together."""
+        self._unstored.append(row)
+        async with self._storing:
+            rows, self._unstored = self._unstored, []
+            if rows:
+                await self._write("judge_verdicts", rows, "ON CONFLICT DO NOTHING")
 
     async def _score(self, groups: Sequence[Group]) -> None:
         """The verdicts on each prompt's answers give these their scores."""

@@ -13,8 +13,17 @@ def agreed(question: str = "Go on?") -> bool:
     Raises:
         BadInput: nobody sits there.
     """
-    if not sys.stdin.isatty():
-        raise BadInput("nobody can be asked here whether to go on: give --yes")
+    require_somebody()
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def require_somebody() -> None:
+    """Somebody sits there who can be asked; for those who would pay for something before they ask.
+
+    Raises:
+        BadInput: nobody does.
+    """
+    if not sys.stdin.isatty():
+        raise BadInput("nobody can be asked here whether to go on: give --yes")

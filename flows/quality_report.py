@@ -76,7 +76,7 @@ def _only(analysis: SweepAnalysis, metrics: Collection[str]) -> SweepAnalysis:
 def _counts(analysis: SweepAnalysis) -> str:
     counts = f"{analysis.responses:,} responses of {analysis.combinations:,} combinations"
     counts += f" and {len(analysis.prompts)} prompt{'s' if len(analysis.prompts) != 1 else ''}"
-    besides = {"failed": analysis.failed, "without scores": analysis.unscored}
+    besides = {"failed": analysis.failed, "without scores": analysis.unscored, "after a retry": analysis.retried}
     return ", ".join([counts, *(f"{count:,} {what}" for what, count in besides.items() if count)])
 
 

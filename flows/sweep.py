@@ -9,8 +9,10 @@ report = await run_flow(sweep_parameters, {"spec": {"name": "tone", "prompt": "â
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from prefect import flow
@@ -20,15 +22,21 @@ from blocks.database import database_errors
 from flows.artifacts import publish_page
 from flows.migration_progress import showing
 from flows.running import note_run, prefect_flow_run_id
+from flows.sweep_passes import publish_agreement
 from flows.sweep_presentation import as_markdown
 from schemas.errors import HeadraceError
+from schemas.settings import Settings
 from schemas.sweep_results import ExperimentStatus, SweepReport
+from schemas.task_runners import parse_task_runner
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger, open_ledger
+from tasks.ledger.task_runners import ChunkRunner
 from tasks.sweep.analysis import analyze_experiment
+from tasks.sweep.chunks import Elsewhere, find_elsewhere
 from tasks.sweep.experiments import begin_experiment, end_experiment
 from tasks.sweep.grid import Grid
 from tasks.sweep.outcome import read_report
+from tasks.sweep.passes import look_back
 from tasks.sweep.planning import with_models
 from tasks.sweep.progress import Progress
 from tasks.sweep.quality.scoring import weights_of
@@ -36,6 +44,8 @@ from tasks.sweep.reading_specs import parse_spec
 from tasks.sweep.sweeping import Sweep
 
 SWEEP = "sweep-parameters"
+
+log = logging.getLogger("headrace")
 
 T = TypeVar("T")
 
@@ -58,6 +68,7 @@ async def sweep_parameters(spec: dict[str, Any], project: str = "", fresh: bool 
     if wanted.weights:
         weights_of(wanted.weights)
     async with open_ledger() as ledger:
+        runner = _chosen_runner(ledger.settings)
         grid = Grid(with_models(wanted, ledger.settings))
         request = RunRequest(
             flow=SWEEP,
@@ -70,21 +81,43 @@ async def sweep_parameters(spec: dict[str, Any], project: str = "", fresh: bool 
         )
         async with open_run(request) as run:
             note_run(run)
-            report = await _concluded(await _sweep(ledger, run, grid))
+            with runner or nullcontext():
+                elsewhere = await find_elsewhere(ledger, runner, grid.spec) if runner else None
+                report = await _sweep(ledger, run, grid, elsewhere)
+            report = await _concluded(report)
             run.result = report.model_dump(mode="json")
     await publish_page(as_markdown(report), report.run_id, "sweep", report.name)
+    await publish_agreement(report)
     return report
 
 
-async def _sweep(ledger: Ledger, run: Run, grid: Grid) -> SweepReport:
+def _chosen_runner(settings: Settings) -> ChunkRunner | None:
+    """The task runner that is set, where there is a flow run whose tasks it can run.
+
+    Raises:
+        ConfigurationError: there is no such runner, or what it needs is not installed.
+    """
+    choice = parse_task_runner(settings.task_runner)
+    if choice is None:
+        return None
+    runner = ChunkRunner(choice)
+    if prefect_flow_run_id() is None:
+        log.warning("HEADRACE_TASK_RUNNER is not used without Prefect (`headrace up`): this process asks by itself")
+        return None
+    return runner
+
+
+async def _sweep(ledger: Ledger, run: Run, grid: Grid, elsewhere: Elsewhere | None) -> SweepReport:
     """The experiment is asked and ended, well or not."""
     began = time.monotonic()
     experiment_id = await _in_transaction(ledger, lambda connection: begin_experiment(connection, run, grid))
     progress = Progress()
-    sweep = Sweep(run, experiment_id, grid, progress, at_once=ledger.settings.parallel_calls)
+    at_once = ledger.settings.parallel_calls
+    sweep = Sweep(run, experiment_id, grid, progress, at_once=at_once, elsewhere=elsewhere)
     try:
         async with showing(progress):
             asked = await sweep.ask()
+            await look_back(run, experiment_id, grid.spec, progress)
     except BaseException as error:
         await asyncio.shield(_note_end(ledger, run, error))
         raise

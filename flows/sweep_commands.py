@@ -49,11 +49,13 @@ def sweep(
     project
         Whose budget pays; HEADRACE_PROJECT when not given.
     """
-    from flows.asking import agreed
+    from flows.asking import agreed, require_somebody
     from flows.sweep_presentation import show_plan
     from tasks.sweep.reading_specs import read_spec
 
     wanted = read_spec(spec)
+    if not (yes or estimate):
+        require_somebody()
     if estimate or not yes:
         from rich.console import Console
 
@@ -100,25 +102,27 @@ async def _refuse_deleted(run: UUID, *, bare: bool) -> None:
         await refuse_deleted(run)
 
 
-def sweep_status(experiment: str, *, json: Json = False) -> int:
+def sweep_status(experiment: str, *, watch: Flag = False, json: Json = False) -> int:
     """Say how far a sweep is: answers, failures, cost, best and mean quality so far, and when it will be done.
 
     Parameters
     ----------
     experiment
         Id or name of the experiment.
+    watch
+        Go on saying so, every second, until the sweep has ended; Ctrl-C ends the watching, not the sweep.
     """
     from flows.sweep_presentation import show_status
+    from flows.sweep_watching import watch_sweep
 
+    if watch:
+        return show_status(asyncio.run(watch_sweep(experiment, quiet=json)), as_json=json)
     return show_status(asyncio.run(_status(experiment)), as_json=json)
 
 
 async def _status(experiment: str) -> Any:
-    from blocks.database import database_errors
+    from flows.sweep_watching import look_at_sweep
     from tasks.ledger.session import open_ledger
-    from tasks.sweep.status import read_status
 
     async with open_ledger() as ledger:
-        with database_errors():
-            async with ledger.engine.connect() as connection:
-                return await connection.run_sync(read_status, experiment)
+        return await look_at_sweep(ledger, experiment)

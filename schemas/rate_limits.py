@@ -32,11 +32,24 @@ def with_own(limits: ModelLimits, own: CallLimits) -> ModelLimits:
 
 def effective_limits(model: ModelInfo, settings: Settings) -> ModelLimits:
     """What holds for calls of `model`: what its own table says, and else the settings."""
-    return with_own(limits_of(model.litellm_model, settings), model.limits)
+    whole = with_own(_limits_of(model.litellm_model, settings), model.limits)
+    return shared(whole, settings.limit_share)
+
+
+def shared(limits: ModelLimits, processes: int) -> ModelLimits:
+    """The part of `limits` that each of `processes` may use; at least one call, without which it could do nothing."""
+    if processes == 1:
+        return limits
+    parts = {name: limit and max(1, limit // processes) for name, limit in limits.model_dump().items()}
+    return ModelLimits(**parts)
 
 
 def limits_of(model: str, settings: Settings) -> ModelLimits:
     """The limits of `model`: those in the settings hold for every model that is not served by this machine."""
+    return shared(_limits_of(model, settings), settings.limit_share)
+
+
+def _limits_of(model: str, settings: Settings) -> ModelLimits:
     if model.startswith("local/"):
         return ModelLimits()
     return ModelLimits(

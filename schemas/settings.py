@@ -125,6 +125,8 @@ class Settings(RunPodSettings):
     """These are limits of each model that is not served by this machine, for one process; 0, the default, for none."""
     model_tokens_per_minute: int = Field(0, ge=0)
     model_parallel_calls: int = Field(0, ge=0)
+    limit_share: int = Field(1, ge=1)
+    """So many processes keep to the limits of models together: each takes its part of them."""
     limit_wait_seconds: float = Field(300.0, ge=0)
     """How long a call waits for its turn under these limits before it is refused."""
     lease_seconds: float = Field(30.0, gt=0)
@@ -134,6 +136,7 @@ class Settings(RunPodSettings):
     """A folder of Markdown files, each of which describes a page that conversations may be about."""
 
     task_runner: str | None = None
+    """Where chunks of a sweep are asked, under Prefect: `threads:4`, `processes:4`, `dask://host:port/4`, `ray:4`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -127,6 +127,39 @@ Strategy = Annotated[
 ]
 
 
+class JudgeSpec(BaseModel):
+    """A model compares answers to the same prompt two at a time, in both orders.
+
+    Attributes:
+        model: None for the configured one (HEADRACE_JUDGE_MODEL).
+        opponents: how many others each answer is compared with, about; each costs a call.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = Field(None, min_length=1)
+    opponents: int = Field(4, ge=1, le=100)
+
+
+class MeaningSpec(BaseModel):
+    """Answers have the metrics that need embeddings, too.
+
+    Attributes:
+        model: None for the configured one (HEADRACE_EMBEDDING_MODEL).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = Field(None, min_length=1)
+
+
+def _as_pass(said: Any) -> Any:
+    """What is switched on, or named, or described."""
+    if isinstance(said, bool):
+        return {} if said else None
+    return {"model": said} if isinstance(said, str) else said
+
+
 def _as_texts(said: Any) -> Any:
     return [said] if isinstance(said, str) or said is None else said
 
@@ -140,7 +173,9 @@ class SweepSpec(BaseModel):
         response_count: how often each combination is asked.
         seed: of what is drawn: strategies, bootstrap; it is not sent to the model.
         weights: of the quality metrics in `overall`; those not named weigh as usual.
-        judge: model that compares answers pairwise, where one is wanted.
+        judge: a model that compares answers pairwise, once they are all there: its name, `true` for the configured one,
+            or a mapping with `model` and `opponents`.
+        meaning: topic coherence and prompt coverage by embeddings, likewise: `true` or the model's name.
         strategy: which combinations are asked, in what order; a name or a mapping with one (`name: tpe`).
         max_cost_usd: a wall: what does not fit is not asked.
     """
@@ -165,7 +200,8 @@ class SweepSpec(BaseModel):
     strategy: Strategy = GridStrategy()
     seed: int = 0
     weights: dict[str, float] = Field(default_factory=dict)
-    judge: str | None = None
+    judge: Annotated[JudgeSpec | None, BeforeValidator(_as_pass)] = None
+    meaning: Annotated[MeaningSpec | None, BeforeValidator(_as_pass)] = None
     max_cost_usd: Decimal | None = Field(None, ge=0)
 
     @model_validator(mode="after")

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from schemas.sweep_passes import JudgeReport, MeaningReport
+
 ExperimentStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
@@ -44,8 +46,10 @@ class SweepPlan(_Told):
         combinations, calls: that the strategy asks, at most.
         grid: combinations of the whole grid.
         answered: calls that the ledger has answers to, which cost nothing; None where they are too many to look up.
-        cost_usd, most_usd: of all models, less what is answered; None when a price is not known.
+        judge, meaning: what judging the answers and measuring what they mean takes, where the spec wants it.
+        cost_usd, most_usd: of all of that, less the answers that the ledger has; None when a price is not known.
         probe_usd: what the probes cost.
+        minutes: for the answers; nobody knows how long a judge takes.
     """
 
     name: str
@@ -62,6 +66,38 @@ class SweepPlan(_Told):
     max_cost_usd: Decimal | None
     probe_usd: Decimal | None
     minutes: float | None
+    judge: ModelPlan | None = None
+    meaning: ModelPlan | None = None
+
+
+class FailedResponses(_Told):
+    """Responses that have a reason instead of an answer.
+
+    Attributes:
+        reason: the error's code; `message` is that of one of them.
+    """
+
+    model: str | None
+    reason: str
+    message: str | None
+    responses: int
+
+
+class FailedAttempts(_Told):
+    """Attempts at calls that failed; the call may have been answered by a later one.
+
+    Attributes:
+        reason: the error's class, as in `llm_requests`; `message` is that of one of them.
+        responses: that they were made for.
+        answered: of these responses, those that a later attempt brought an answer to.
+    """
+
+    model: str
+    reason: str
+    message: str | None
+    attempts: int
+    responses: int
+    answered: int
 
 
 class SweepStatus(_Told):
@@ -71,7 +107,10 @@ class SweepStatus(_Told):
         progress: percent of the calls; of an adaptive strategy of those it makes at most.
         current_parameters: of the answer that came last.
         best_score, mean_score: `overall`, 0 to 1.
-        replayed: answers that the ledger had; nothing was paid for them.
+        replayed: answers that the ledger had; nothing was paid for them, which saved `saved_usd`.
+        retried: answers that an earlier attempt did not get.
+        failed_responses: by model and reason; `failed_attempts` likewise, of the attempts at all responses.
+        cost_usd: of the answers; what `judge` and `meaning` cost is with them, where the spec wants them.
     """
 
     experiment_id: str
@@ -90,6 +129,12 @@ class SweepStatus(_Told):
     mean_score: float | None
     cost_usd: Decimal | None
     error_message: str | None
+    saved_usd: Decimal | None = None
+    retried: int = 0
+    failed_responses: tuple[FailedResponses, ...] = ()
+    failed_attempts: tuple[FailedAttempts, ...] = ()
+    judge: JudgeReport | None = None
+    meaning: MeaningReport | None = None
 
 
 class Best(_Told):
@@ -119,8 +164,11 @@ class SweepReport(_Told):
     Attributes:
         asked: answers that the strategy wanted.
         saved: calls of the grid that it could do without.
+        saved_usd: what the replayed answers had cost.
+        retried: answers that an earlier attempt did not get.
         stored: answers on record now; `failed` have a reason instead.
         best: settings with the best mean, at most ten; that one is best says nothing of how sure that is.
+        cost_usd: of the answers; what `judge` and `meaning` cost is with them, where the spec wants them.
         conclusions: what the statistics say of `overall`, in sentences; all of them are in `sweep_analyses`.
     """
 
@@ -141,6 +189,10 @@ class SweepReport(_Told):
     cost_usd: Decimal | None
     seconds: float
     conclusions: tuple[str, ...] = ()
+    saved_usd: Decimal | None = None
+    retried: int = 0
+    judge: JudgeReport | None = None
+    meaning: MeaningReport | None = None
 
 
 class ExperimentRecord(_Told):

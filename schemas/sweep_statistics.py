@@ -186,6 +186,7 @@ class SweepAnalysis(Finding):
         responses: that have scores; `failed` calls and `unscored` answers are not among them.
         looked_at: those of them that the statistics are of: a part drawn at random where they are very many.
             None in analyses stored before there was such a part.
+        retried: answers that an earlier attempt did not get.
         settings: what was the same in all of them.
         prompts: their texts, in the order in which the values of the parameter `prompt` stand.
         prompts_are_sample: there are enough to speak of prompts to come; else all that is said is about these.
@@ -199,6 +200,7 @@ class SweepAnalysis(Finding):
     looked_at: int | None = None
     failed: int
     unscored: int
+    retried: int = 0
     cells: int
     combinations: int
     metrics: tuple[str, ...]

@@ -15,6 +15,7 @@ from schemas.tables.forum import (
     Thread,
     User,
 )
+from schemas.tables.judging import JudgeVerdictRow
 from schemas.tables.laboratory import Experiment, QualityMetric, Response
 from schemas.tables.laboratory_statistics import ParameterInsightRow, QualityAnalytics, SweepAnalysisRow
 from schemas.tables.ledger import (
@@ -62,6 +63,7 @@ __all__ = [
     "Experiment",
     "Feedback",
     "FineTuningJob",
+    "JudgeVerdictRow",
     "LlmBody",
     "LlmRequest",
     "MaterialEmbedding",

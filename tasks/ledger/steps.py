@@ -42,12 +42,15 @@ AsyncFunction = Callable[P, Coroutine[Any, Any, R]]
 
 
 def step(
-    name: str, *, version: str, prompt: Prompt | None = None
+    name: str, *, version: str, prompt: Prompt | None = None, as_task: bool = True
 ) -> Callable[[AsyncFunction[P, R]], AsyncFunction[P, R]]:
     """Make an async function a step.
 
     Its arguments must have a stable JSON form (Pydantic models, plain values) and its result must be a
     Pydantic model. Raise `version` when the function's logic changes what it answers.
+
+    Args:
+        as_task: also a Prefect task; not of a function that hands its work to one (`task_runners`).
     """
 
     def decorate(function: AsyncFunction[P, R]) -> AsyncFunction[P, R]:
@@ -69,7 +72,7 @@ def step(
                 async def work() -> R:
                     return await _record(definition, run, key, arguments, lambda: function(*args, **kwargs))
 
-                return await _as_prefect_task(name, work)
+                return await (_as_prefect_task(name, work) if as_task else work())
 
         return recorded
 
@@ -203,21 +206,33 @@ async def _as_prefect_task(name: str, work: Callable[[], Awaitable[R]]) -> R:
 def _prefect_task(name: str) -> Task[..., Coroutine[Any, Any, Any]]:
     """The Prefect task for steps called `name`; it retries only what is transient around us."""
     from prefect import task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.tasks import exponential_backoff
 
     async def run_step(work: Callable[[], Awaitable[Any]]) -> Any:
         return await work()
 
-    return task(
-        name=name,
-        retries=3,
-        retry_delay_seconds=exponential_backoff(2),
-        retry_jitter_factor=0.5,
-        retry_condition_fn=_is_trouble_around_us,
-        persist_result=False,
-        cache_policy=NO_CACHE,
-    )(run_step)
+    return task(name=name, **_task_options())(run_step)
+
+
+def chunk_task(name: str, work: Callable[..., Any]) -> Task[..., Any]:
+    """The Prefect task of a chunk of work that a task runner takes elsewhere."""
+    from prefect import task
+
+    made: Task[..., Any] = task(name=name, **_task_options())(work)
+    return made
+
+
+def _task_options() -> dict[str, Any]:
+    from prefect.cache_policies import NO_CACHE
+    from prefect.tasks import exponential_backoff
+
+    return {
+        "retries": 3,
+        "retry_delay_seconds": exponential_backoff(2),
+        "retry_jitter_factor": 0.5,
+        "retry_condition_fn": _is_trouble_around_us,
+        "persist_result": False,
+        "cache_policy": NO_CACHE,
+    }
 
 
 def _is_trouble_around_us(_: Any, __: Any, state: Any) -> bool:

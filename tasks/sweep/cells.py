@@ -11,6 +11,9 @@ from schemas.calls import ChatParameters, Message
 from schemas.canonical import content_key
 from tasks.sweep.grid import Combination
 
+PURPOSE = "sweep"
+"""Of the calls in the ledger."""
+
 
 @dataclass(frozen=True)
 class Cell:

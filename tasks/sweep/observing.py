@@ -6,7 +6,7 @@ responses have no key of their combination, are read as those of today are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from schemas.errors import NotFound
 from schemas.sweep import PARAMETERS
 from schemas.sweep_statistics import Level
 from tasks.sweep.finding import find_experiment
+from tasks.sweep.quality.judging import JUDGE_VERSION
 from tasks.sweep.quality.metrics import METRICS
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 from tasks.sweep.statistics.observations import MODEL, PROMPT, SYSTEM_PROMPT, Factor, Observations, as_factor, coarsened
@@ -35,6 +36,10 @@ _METRICS = text("""
     FROM quality_metrics JOIN responses ON responses.id = response_id
     WHERE experiment_id = :experiment GROUP BY analysis_version, metric
 """)
+_RETRIED = text("""
+    SELECT count(*) FROM responses JOIN llm_requests ON llm_requests.id = request_id
+    WHERE experiment_id = :experiment AND responses.status = 'succeeded' AND attempt > 1
+""")
 _TEXTS = text("""
     SELECT DISTINCT md5(said) AS digest, said FROM responses JOIN experiments ON experiments.id = experiment_id,
     LATERAL (VALUES (coalesce(responses.prompt, experiments.prompt)), (system_prompt)) AS texts (said)
@@ -47,7 +52,7 @@ _RESPONSES = """
            (CASE WHEN replayed THEN (SELECT saved_usd FROM llm_requests WHERE id = request_id)
                  ELSE cost_usd END)::float8 AS cost_usd, latency_ms::float8 AS latency_ms{scores}
     FROM responses JOIN experiments ON experiments.id = experiment_id
-    LEFT JOIN quality_metrics ON response_id = responses.id AND analysis_version = :version
+    LEFT JOIN quality_metrics ON response_id = responses.id AND analysis_version = ANY(:versions)
     WHERE experiment_id = :experiment
     GROUP BY responses.id, experiments.prompt
     ORDER BY combination_key COLLATE "C" NULLS FIRST, repetition NULLS FIRST, responses.id COLLATE "C"
@@ -67,6 +72,8 @@ class ObservedExperiment:
 def read_experiment(connection: Connection, experiment: str, analysis_version: str = "") -> ObservedExperiment:
     """The answers of `experiment` with their scores by `analysis_version`; of today, or else the one most used.
 
+    Beside today's metrics stand the judge's and those by embeddings, where every answer has them.
+
     Args:
         experiment: its id or name.
 
@@ -76,18 +83,20 @@ def read_experiment(connection: Connection, experiment: str, analysis_version: s
     """
     experiment = find_experiment(connection, experiment)
     known = connection.execute(_EXPERIMENT, {"experiment": experiment}).one()
-    version, metrics = _choose(connection, experiment, analysis_version)
+    versions, metrics = _choose(connection, experiment, analysis_version)
+    version = versions[0]
     texts = {row.digest: row.said for row in connection.execute(_TEXTS, {"experiment": experiment})}
-    values = {"experiment": experiment, "version": version}
+    values = {"experiment": experiment, "versions": versions}
     values |= {f"metric_{place}": metric for place, metric in enumerate(metrics)}
     columns = _Columns(len(metrics), known.spec or {})
     for rows in connection.execute(_responses(len(metrics)), values).partitions():
         columns.add(rows)
+    columns.retried = connection.execute(_RETRIED, {"experiment": experiment}).scalar_one()
     return ObservedExperiment(experiment, known.name, version, columns.observations(texts, metrics, known.seed))
 
 
-def _choose(connection: Connection, experiment: str, analysis_version: str) -> tuple[str, tuple[str, ...]]:
-    """The version of the scores and its metrics, `overall` first."""
+def _choose(connection: Connection, experiment: str, analysis_version: str) -> tuple[list[str], tuple[str, ...]]:
+    """The version of the scores, with those that go beside it, and their metrics, `overall` first."""
     scores: dict[str, dict[str, int]] = {}
     for row in connection.execute(_METRICS, {"experiment": experiment}):
         scores.setdefault(row.analysis_version, {})[row.metric] = row.scores
@@ -96,10 +105,27 @@ def _choose(connection: Connection, experiment: str, analysis_version: str) -> t
         raise NotFound(f"experiment {experiment} has no scores of {analysis_version}; of these it has: {known}")
     most_used = max(sorted(scores), key=lambda version: sum(scores[version].values()), default=VERSION)
     version = analysis_version or (VERSION if VERSION in scores else most_used)
-    counts = scores.get(version, {OVERALL: 0})
+    counts = dict(scores.get(version, {OVERALL: 0}))
+    beside = [] if analysis_version else _beside(version, scores)
+    for other in beside:
+        counts |= scores[other]
     order = (OVERALL, *METRICS)
     common = [metric for metric, count in counts.items() if count >= COMMON * max(counts.values())]
-    return version, tuple(sorted(common, key=lambda name: (order.index(name) if name in order else len(order), name)))
+    in_order = sorted(common, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return [version, *beside], tuple(in_order)
+
+
+def _beside(version: str, scores: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Versions whose metrics are analysed with those of `version`: of today's passes, where they have every answer."""
+    if version != VERSION or version not in scores:
+        return []
+    whole = max(scores[version].values())
+    named: dict[str, str] = {}
+    for other in sorted(scores):
+        is_pass = other.startswith((f"{VERSION}+", f"{JUDGE_VERSION}+"))
+        if is_pass and min(scores[other].values()) >= whole:
+            named |= dict.fromkeys(scores[other], other)  # a metric is that of one version
+    return sorted(set(named.values()))
 
 
 def _responses(metrics: int) -> TextClause:
@@ -121,6 +147,7 @@ class _Columns:
     places: list[dict[Level, int]] = field(default_factory=lambda: [{} for _ in FACTORS])
     failed: int = 0
     unscored: int = 0
+    retried: int = 0
 
     def add(self, rows: Iterable[Sequence[Any]]) -> None:
         """Answers with all scores are taken, others counted."""
@@ -150,6 +177,7 @@ class _Columns:
             latency_ms=numbers[:, 1],
             failed=self.failed,
             unscored=self.unscored,
+            retried=self.retried,
             seed=seed,
         )
 

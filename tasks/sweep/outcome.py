@@ -9,7 +9,9 @@ from sqlalchemy import Connection, Row, text
 
 from schemas.sweep import PARAMETERS
 from schemas.sweep_results import Best, SweepReport
+from tasks.sweep.attempts import read_attempts
 from tasks.sweep.grid import Grid
+from tasks.sweep.passes.reading import read_passes
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 
 MOST_BEST = 10
@@ -46,6 +48,7 @@ def read_report(connection: Connection, run_id: UUID, grid: Grid, *, asked: int,
     """The report of the experiment of `run_id`; `asked` is how many cells the strategy wanted."""
     values: dict[str, Any] = {"id": str(run_id), "most": MOST_BEST}
     counts = connection.execute(_COUNTS, values).one()
+    attempts = read_attempts(connection, str(run_id), run_id)
     return SweepReport(
         run_id=run_id,
         experiment_id=str(run_id),
@@ -62,6 +65,9 @@ def read_report(connection: Connection, run_id: UUID, grid: Grid, *, asked: int,
         failures={row.error_class: row.count for row in connection.execute(_FAILURES, values)},
         cost_usd=counts.cost_usd,
         seconds=round(seconds, 3),
+        saved_usd=attempts.saved_usd,
+        retried=attempts.retried,
+        **read_passes(connection, str(run_id), run_id, grid.spec.model_dump(mode="json")),
     )
 
 

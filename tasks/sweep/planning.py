@@ -18,8 +18,9 @@ from tasks.ledger.estimates import describe_model, estimate_call
 from tasks.ledger.gateway import CallOutcome, answer_call, call_key
 from tasks.ledger.scoping import scope_of
 from tasks.ledger.session import Ledger
-from tasks.sweep.cells import Cell
+from tasks.sweep.cells import PURPOSE, Cell
 from tasks.sweep.grid import Combination, Grid
+from tasks.sweep.planning_passes import AnswerLength, plan_judge, plan_meaning
 from tasks.sweep.strategies import LEARNING, asking, most_calls
 
 MOST_LOOKED_UP = 20_000
@@ -30,7 +31,13 @@ MOST_COUNTED = 200
 
 def with_models(spec: SweepSpec, settings: Settings) -> SweepSpec:
     """`spec` with the configured model where it names none."""
-    return spec.model_copy(update={"models": tuple(model or settings.model_for("chat") for model in spec.models)})
+    update: dict[str, object] = {"models": tuple(model or settings.model_for("chat") for model in spec.models)}
+    if spec.judge is not None:
+        update["judge"] = spec.judge.model_copy(update={"model": spec.judge.model or settings.model_for("judge")})
+    if spec.meaning is not None:
+        model = spec.meaning.model or settings.model_for("embedding")
+        update["meaning"] = spec.meaning.model_copy(update={"model": model})
+    return spec.model_copy(update=update)
 
 
 async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", probe: bool = True) -> SweepPlan:
@@ -53,6 +60,9 @@ async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", prob
         probed = await _probe(ledger, grid, place, project) if probe else None
         probes += [probed] if probed else []
         plans.append(await _plan_model(ledger, grid, model, share, described, probed))
+    length = AnswerLength(round(sum(plan.output_tokens for plan in plans) / calls), _most_tokens(spec))
+    judge, meaning = await plan_judge(ledger, grid, length), await plan_meaning(ledger, grid, length)
+    passes = [each for each in (judge, meaning) if each is not None]
     answered = await _count_answered(ledger, grid, project)
     left = Decimal(calls - (answered or 0)) / calls
     return SweepPlan(
@@ -63,10 +73,12 @@ async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", prob
         grid=grid.size,
         answered=answered,
         models=tuple(plans),
-        input_tokens=sum(plan.input_tokens for plan in plans),
-        output_tokens=sum(plan.output_tokens for plan in plans),
-        cost_usd=_of(total_cost(plan.cost_usd for plan in plans), left),
-        most_usd=_of(total_cost(plan.most_usd for plan in plans), left),
+        judge=judge,
+        meaning=meaning,
+        input_tokens=sum(plan.input_tokens for plan in (*plans, *passes)),
+        output_tokens=sum(plan.output_tokens for plan in (*plans, *passes)),
+        cost_usd=total_cost([_of(total_cost(plan.cost_usd for plan in plans), left), *(p.cost_usd for p in passes)]),
+        most_usd=total_cost([_of(total_cost(plan.most_usd for plan in plans), left), *(p.most_usd for p in passes)]),
         max_cost_usd=spec.max_cost_usd,
         probe_usd=total_cost(each.cost_usd for each in probes) if probes else None,
         minutes=_minutes(plans, left),
@@ -95,8 +107,18 @@ def _call(cell: Cell) -> ChatCall:
 
 
 async def _probe(ledger: Ledger, grid: Grid, place: int, project: str) -> CallOutcome:
-    scope = scope_of(ledger, project or None, None, "sweep", 0, None)
+    scope = scope_of(ledger, project or None, None, PURPOSE, 0, None)
     return await answer_call(ledger, _call(Cell(grid[_first_with(grid, place)], 0)), scope)
+
+
+def _token_limits(spec: SweepSpec) -> list[int]:
+    said = spec.parameter_ranges.get("max_tokens", (Decimal(ChatParameters().max_tokens),))
+    return [int(said[place]) for place in range(len(said))]
+
+
+def _most_tokens(spec: SweepSpec) -> int:
+    limits = _token_limits(spec)
+    return round(sum(limits) / len(limits))
 
 
 @dataclass(frozen=True)
@@ -108,9 +130,7 @@ class _Lengths:
 
     @classmethod
     def of(cls, spec: SweepSpec, probed: CallOutcome | None) -> _Lengths:
-        said = spec.parameter_ranges.get("max_tokens", (Decimal(ChatParameters().max_tokens),))
-        limits = [int(said[place]) for place in range(len(said))]
-        most = round(sum(limits) / len(limits))
+        limits, most = _token_limits(spec), _most_tokens(spec)
         usage = probed.reply.usage if probed else None
         if usage is None or probed is None or probed.reply.finish_reason == "length":
             return cls(most, most)
@@ -177,7 +197,7 @@ async def _count_answered(ledger: Ledger, grid: Grid, project: str) -> int | Non
     keys = []
     for cell in next(asking(grid)):
         call = _call(cell)
-        scope = scope_of(ledger, project or None, None, "sweep", cell.repetition, None)
+        scope = scope_of(ledger, project or None, None, PURPOSE, cell.repetition, None)
         keys.append(call_key(call, models[call.model], scope))
     with database_errors():
         async with ledger.engine.connect() as connection:

@@ -24,13 +24,21 @@ class Moment:
     cost_usd: Decimal
     parameters: str
     seconds_left: float | None
+    passing: str = ""
+    passed: int = 0
+    to_pass: int = 0
+    unit: str = ""
 
     @property
     def percent(self) -> float | None:
-        """Of the calls."""
+        """Of the calls, or of what is done with the answers after them."""
+        if self.passing:
+            return min(100.0, 100.0 * self.passed / self.to_pass) if self.to_pass else None
         return min(100.0, 100.0 * self.done / self.total) if self.total else None
 
     def __str__(self) -> str:
+        if self.passing:
+            return f"{self.done:,} answers; {self.passing}: {self.passed:,} of {self.to_pass:,} {self.unit}"
         parts = [f"{self.done:,} of {self.total:,} answers"]
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"best {100 * self.best:.1f}, mean {100 * self.mean:.1f}"] if self.best and self.mean else []
@@ -52,6 +60,10 @@ class Progress:
     best: float | None = None
     cost_usd: Decimal = Decimal(0)
     parameters: str = ""
+    passing: str = ""
+    passed: int = 0
+    to_pass: int = 0
+    unit: str = ""
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def add(self, parameters: str, score: float | None, cost_usd: Decimal | None, *, replayed: bool) -> None:
@@ -68,6 +80,23 @@ class Progress:
             self.best = score if self.best is None else max(self.best, score)
         self._times.append(time.monotonic())
 
+    def take(self, done: int, failed: int, replayed: int, cost_usd: Decimal) -> None:
+        """So far it is, as somebody else counted."""
+        self._times.extend([time.monotonic()] * max(0, min(RECENT, done - self.done)))
+        self.done, self.failed, self.replayed, self.cost_usd = done, failed, replayed, cost_usd
+
+    def take_scores(self, scored: int, total: float, best: float | None) -> None:
+        """So good the answers are, as somebody else counted; `total` is the sum of their scores."""
+        self.scored, self.sum_of_scores, self.best = scored, total, best
+
+    def begin_pass(self, name: str, total: int, unit: str) -> None:
+        """What is done from now on is `name`, over `total` of `unit`."""
+        self.passing, self.passed, self.to_pass, self.unit = name, 0, total, unit
+
+    def count_pass(self, more: int) -> None:
+        """So many more of the pass are done."""
+        self.passed += more
+
     def now(self) -> Moment:
         """How far it is."""
         left = None
@@ -76,5 +105,6 @@ class Progress:
             left = each * max(0, self.total - self.done)
         mean = self.sum_of_scores / self.scored if self.scored else None
         return Moment(
-            self.done, self.total, self.failed, self.replayed, self.best, mean, self.cost_usd, self.parameters, left
-        )
+            self.done, self.total, self.failed, self.replayed, self.best, mean, self.cost_usd, self.parameters, left,
+            self.passing, self.passed, self.to_pass, self.unit,
+        )  # fmt: skip

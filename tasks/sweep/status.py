@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Row, text
 
 from schemas.sweep import PARAMETERS
 from schemas.sweep_results import SweepStatus
+from tasks.sweep.attempts import read_attempts
 from tasks.sweep.finding import find_experiment
+from tasks.sweep.passes.reading import read_passes
 from tasks.sweep.progress import RECENT
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 
@@ -63,11 +65,15 @@ def read_status(connection: Connection, said: str) -> SweepStatus:
         failed_calls=counts.failed,
         replayed=counts.replayed,
         current_parameters=_parameters(latest[0]) if latest else {},
-        estimated_completion=_estimate(latest, total - counts.responses) if running else None,
+        estimated_completion=_estimate(latest, total - counts.responses)
+        if running and total > counts.responses
+        else None,
         best_score=counts.best,
         mean_score=counts.mean,
         cost_usd=counts.cost_usd,
         error_message=_trouble(experiment),
+        **read_attempts(connection, experiment.id, experiment.run_id).model_dump(),
+        **read_passes(connection, experiment.id, experiment.run_id, experiment.spec),
     )
 
 

@@ -153,16 +153,18 @@ def response_row(experiment_id: str, answered: Answered) -> Mapping[str, Any]:
 
 def score_rows(experiment_id: str, answered: Answered) -> list[Mapping[str, Any]]:
     """The rows in `quality_metrics`."""
-    if answered.scores is None:
-        return []
-    response_id, version = answered.cell.response_id(experiment_id), answered.scores.version
+    return metric_rows(answered.cell.response_id(experiment_id), answered.scores) if answered.scores else []
+
+
+def metric_rows(response_id: str, scores: Scores) -> list[Mapping[str, Any]]:
+    """The rows in `quality_metrics` of one response; the same scores have the same ids."""
     return [
         {
-            "id": f"{response_id}/{version}/{metric}",
+            "id": f"{response_id}/{scores.version}/{metric}",
             "response_id": response_id,
             "metric": metric,
             "score": score,
-            "analysis_version": version,
+            "analysis_version": scores.version,
         }
-        for metric, score in answered.scores.values.items()
+        for metric, score in scores.values.items()
     ]

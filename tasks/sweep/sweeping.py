@@ -31,7 +31,8 @@ from tasks.ledger.gateway import CallOutcome, answer_call
 from tasks.ledger.runs import Run
 from tasks.ledger.scoping import scope_of
 from tasks.ledger.steps import step
-from tasks.sweep.cells import Cell
+from tasks.sweep.cells import PURPOSE, Cell
+from tasks.sweep.chunks import Elsewhere, follow_record
 from tasks.sweep.grid import Grid
 from tasks.sweep.progress import Progress
 from tasks.sweep.quality.scoring import OVERALL, VERSION, Scores, score_response
@@ -58,6 +59,9 @@ class Chunked(BaseModel):
     answered: int
     failed: int
 
+    def __add__(self, other: Chunked) -> Chunked:
+        return Chunked(answered=self.answered + other.answered, failed=self.failed + other.failed)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -74,17 +78,29 @@ class Sweep:
     Args:
         grid: of a spec whose models are all named.
         at_once: calls on their way at any time, within the limits of their models.
+        elsewhere: where chunks are asked, if not in this event loop.
     """
 
-    def __init__(self, run: Run, experiment_id: str, grid: Grid, progress: Progress, *, at_once: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        experiment_id: str,
+        grid: Grid,
+        progress: Progress,
+        *,
+        at_once: int,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self.run = run
         self.experiment_id = experiment_id
         self.grid = grid
         self.progress = progress
         self._slots = asyncio.Semaphore(at_once)
         self._store = ResponseStore(run, experiment_id)
+        self._elsewhere = elsewhere
         self._learns = grid.spec.strategy.name in LEARNING
-        self._scored: dict[tuple[str, int], float] = {}
+        self.scored: dict[tuple[str, int], float] = {}
+        """`overall` of what was answered since the strategy was told, where it wants to know."""
         self._failures = 0
         self._ended: HeadraceError | None = None
 
@@ -97,28 +113,44 @@ class Sweep:
             LeaseLost, DatabaseUnavailable: see `ResponseStore.store`.
         """
         self.progress.total = most_calls(self.grid)
-        strategy, done = asking(self.grid), list[Chunked]()
+        strategy, done = asking(self.grid), Chunked(answered=0, failed=0)
+        following = self._follow()
         try:
             wanted: Iterable[Cell] | None = next(strategy)
             while wanted is not None:
                 done += await self._ask_all(wanted)
                 if self._ended is not None:
                     raise self._ended
-                scored, self._scored = self._scored, {}
+                scored, self.scored = self.scored, {}
                 wanted = _following(strategy, scored)
         finally:
+            if following is not None:
+                following.cancel()
             await asyncio.shield(self._store.close())
-        answered, failed = sum(each.answered for each in done), sum(each.failed for each in done)
-        return Asked(answered + failed, answered, failed)
+        return Asked(done.answered + done.failed, done.answered, done.failed)
 
-    async def _ask_all(self, cells: Iterable[Cell]) -> list[Chunked]:
+    def end(self, error: HeadraceError) -> None:
+        """No more calls are begun; what is on its way is stored."""
+        self._ended = self._ended or error
+
+    def _follow(self) -> asyncio.Task[None] | None:
+        """Of what is asked elsewhere the record tells."""
+        if self._elsewhere is None:
+            return None
+        following = follow_record(self.run.ledger, self.experiment_id, VERSION, self.progress)
+        return asyncio.create_task(following, name="sweep-record")
+
+    async def _ask_all(self, cells: Iterable[Cell]) -> Chunked:
         """What became of `cells`, of which few chunks are held at a time; none is begun once something ends it."""
-        done: list[Chunked] = []
-        slots = asyncio.Semaphore(CHUNKS_AT_ONCE)
+        done = Chunked(answered=0, failed=0)
+        slots = asyncio.Semaphore(self._elsewhere.workers if self._elsewhere else CHUNKS_AT_ONCE)
+        ask = self._ask_chunk_elsewhere if self._elsewhere else self._ask_chunk
 
         async def one(chunk: Sequence[Cell]) -> None:
+            nonlocal done
             try:
-                done.append(await self._ask_chunk(chunk))
+                chunked = await ask(chunk)
+                done += chunked
             except HeadraceError as error:  # raised by `ask`, when what is under way beside it is stored
                 self._ended = self._ended or error
             finally:
@@ -137,18 +169,40 @@ class Sweep:
         counted: set[Cell] = set()
 
         async def ask(attempt: UUID, first: str) -> Chunked:
-            if isinstance(self._ended, DatabaseUnavailable):
-                self._ended = None  # Prefect has waited, and tries again
-            stored = await self._stored(cells, counted)
-            async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(self._ask_cell(cell, counted)) for cell in cells if cell not in stored]
-            if self._ended is not None:
-                raise self._ended
-            failed = sum(not task.result() for task in asked)
-            return Chunked(answered=len(cells) - failed, failed=failed)
+            return await self._ask_missing(cells, counted)
 
-        first = f"{cells[0].combination_key}/{cells[0].repetition}"
-        return await step("ask", version="1")(ask)(self.run.attempt.id, first)
+        return await step("ask", version="1")(ask)(self.run.attempt.id, _first(cells))
+
+    async def _ask_chunk_elsewhere(self, cells: Sequence[Cell]) -> Chunked:
+        """As `_ask_chunk`, the work being that of whoever it is handed to."""
+        elsewhere = self._elsewhere
+        assert elsewhere is not None
+
+        async def ask(attempt: UUID, first: str) -> Chunked:
+            outcome = await elsewhere.ask(self.run, self.experiment_id, self.grid.spec, cells)
+            outcome.raise_error()
+            self.scored |= {(key, repetition): score for key, repetition, score in outcome.scored}
+            return Chunked(answered=outcome.answered, failed=outcome.failed)
+
+        return await step("ask", version="1", as_task=False)(ask)(self.run.attempt.id, _first(cells))
+
+    async def ask_cells(self, cells: Sequence[Cell]) -> Chunked:
+        """The cells have their responses, here and now; raises as `ask`."""
+        try:
+            return await self._ask_missing(cells, set())
+        finally:
+            await asyncio.shield(self._store.close())
+
+    async def _ask_missing(self, cells: Sequence[Cell], counted: set[Cell]) -> Chunked:
+        if isinstance(self._ended, DatabaseUnavailable):
+            self._ended = None  # Prefect has waited, and tries again
+        stored = await self._stored(cells, counted)
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(self._ask_cell(cell, counted)) for cell in cells if cell not in stored]
+        if self._ended is not None:
+            raise self._ended
+        failed = sum(not task.result() for task in asked)
+        return Chunked(answered=len(cells) - failed, failed=failed)
 
     async def _ask_cell(self, cell: Cell, counted: set[Cell]) -> bool:
         """The response of `cell` is stored, unless something ends the sweep; True when it is an answer."""
@@ -168,7 +222,7 @@ class Sweep:
 
     def _note(self, cell: Cell, overall: float | None, cost_usd: Decimal | None, replayed: bool) -> None:
         if self._learns and overall is not None:
-            self._scored[cell.combination_key, cell.repetition] = overall
+            self.scored[cell.combination_key, cell.repetition] = overall
         self.progress.add(shown(cell), overall, cost_usd, replayed=replayed)
 
     async def _answer(self, cell: Cell) -> Answered | None:
@@ -192,9 +246,9 @@ class Sweep:
         model = cell.combination.model
         assert model is not None
         call = ChatCall(model=model, messages=cell.messages, parameters=cell.parameters)
-        context = {"experiment_id": self.experiment_id}
+        context = {"experiment_id": self.experiment_id, "response_id": cell.response_id(self.experiment_id)}
         ledger = self.run.ledger
-        scope = scope_of(ledger, None, None, "sweep", cell.repetition, context)
+        scope = scope_of(ledger, None, None, PURPOSE, cell.repetition, context)
         return await answer_call(ledger, call, scope)  # and no fallback: another model's answer would be no answer
 
     async def _score(self, cell: Cell, outcome: CallOutcome) -> Scores:
@@ -230,6 +284,11 @@ def chunks_of(cells: Iterable[Cell]) -> Iterator[Sequence[Cell]]:
     rest = iter(cells)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
+
+
+def _first(cells: Sequence[Cell]) -> str:
+    """What a chunk is known by."""
+    return f"{cells[0].combination_key}/{cells[0].repetition}"
 
 
 def shown(cell: Cell) -> str:

@@ -142,7 +142,8 @@ NOT_IN_THE_BLOCK = {
     "runpod_timeout_ms": "a second name of runpod_max_latency_ms",
     "lease_seconds": "all processes of a ledger must agree on it, also those without a Prefect API",
     "lease_renewal_seconds": "as lease_seconds",
-    "task_runner": "no flow reads it yet",
+    "task_runner": "of the machine that the flow runs on, as its operator has it",
+    "limit_share": "of processes that one machine's operator starts beside each other",
 }
 
 

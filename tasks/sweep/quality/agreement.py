@@ -1,12 +1,12 @@
-"""How far a judge's verdict depends on which answer it reads first. No I/O."""
+"""How far a judge's verdict depends on which answer it reads first, and how far a metric shares it. No I/O."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 Verdict = Literal["first", "second", "tie"]
 Z_95 = 1.959963984540054
@@ -64,18 +64,30 @@ class SwapAgreement:
     first_place: float | None
 
 
+VerdictPair: TypeAlias = tuple[Verdict | None, Verdict | None]
+"""A verdict and the one it is held against, as `Comparison.forward` and `backward`."""
+
+
 def swap_agreement(comparisons: Sequence[Comparison]) -> SwapAgreement:
     """The agreement over all `comparisons`; what cannot be said of none is None."""
-    judged = [(each.forward, each.backward) for each in comparisons if each.forward and each.backward]
-    agreed = sum(forward == backward for forward, backward in judged)
-    low, high = wilson(agreed, len(judged))
-    in_first_place = sum((forward == "first") + (backward == "second") for forward, backward in judged)
-    decided = sum((forward != "tie") + (backward != "tie") for forward, backward in judged)
+    return swap_agreement_of(Counter((each.forward, each.backward) for each in comparisons))
+
+
+def swap_agreement_of(counts: Mapping[VerdictPair, int]) -> SwapAgreement:
+    """As `swap_agreement`, of how often each pair of verdicts occurred."""
+    judged = _both_known(counts)
+    pairs = sum(judged.values())
+    agreed = sum(count for (forward, backward), count in judged.items() if forward == backward)
+    low, high = wilson(agreed, pairs)
+    in_first_place = sum(
+        count * ((forward == "first") + (backward == "second")) for (forward, backward), count in judged.items()
+    )
+    decided = sum(count * ((forward != "tie") + (backward != "tie")) for (forward, backward), count in judged.items())
     return SwapAgreement(
-        pairs=len(judged),
-        disagreed=len(judged) - agreed,
-        unjudged=len(comparisons) - len(judged),
-        raw=agreed / len(judged) if judged else None,
+        pairs=pairs,
+        disagreed=pairs - agreed,
+        unjudged=sum(counts.values()) - pairs,
+        raw=agreed / pairs if pairs else None,
         low=low,
         high=high,
         kappa=_kappa(judged),
@@ -83,13 +95,50 @@ def swap_agreement(comparisons: Sequence[Comparison]) -> SwapAgreement:
     )
 
 
-def _kappa(judged: Sequence[tuple[Verdict, Verdict]]) -> float | None:
-    """Cohen's kappa: (observed − by chance) / (1 − by chance), chance from how often each order gives each verdict."""
-    if not judged:
+@dataclass(frozen=True)
+class MetricAgreement:
+    """Agreement of a judge with a metric on which of two answers is better.
+
+    Attributes:
+        pairs: that both decide: the judge prefers the same answer in either order, and the scores differ.
+        agreed: of these, how many they decide alike.
+        raw: share of `pairs` that agreed, with `low` and `high` of its interval of 95 % (Wilson 1927), as if pairs that
+            share an answer were independent.
+        kappa: Cohen's (1960); None where chance alone agrees always.
+    """
+
+    pairs: int
+    agreed: int
+    raw: float | None
+    low: float | None
+    high: float | None
+    kappa: float | None
+
+
+def metric_agreement_of(counts: Mapping[VerdictPair, int]) -> MetricAgreement:
+    """The agreement over pairs, by how often the judge and the metric preferred which; ties are left out."""
+    decided = {pair: count for pair, count in _both_known(counts).items() if "tie" not in pair}
+    pairs = sum(decided.values())
+    agreed = sum(count for (judge, metric), count in decided.items() if judge == metric)
+    low, high = wilson(agreed, pairs)
+    return MetricAgreement(pairs, agreed, agreed / pairs if pairs else None, low, high, _kappa(decided))
+
+
+def _both_known(counts: Mapping[VerdictPair, int]) -> dict[tuple[Verdict, Verdict], int]:
+    return {(one, other): count for (one, other), count in counts.items() if one and other and count}
+
+
+def _kappa(counts: Mapping[tuple[Verdict, Verdict], int]) -> float | None:
+    """Cohen's kappa: (observed − by chance) / (1 − by chance), chance from how often each rater gives each verdict."""
+    rulings = sum(counts.values())
+    if not rulings:
         return None
-    forward, backward = (Counter(given) for given in zip(*judged, strict=True))
-    by_chance = sum(forward[verdict] * backward[verdict] for verdict in SWAPPED) / len(judged) ** 2
-    observed = sum(one == other for one, other in judged) / len(judged)
+    ones, others = Counter[Verdict](), Counter[Verdict]()
+    for (one, other), count in counts.items():
+        ones[one] += count
+        others[other] += count
+    by_chance = sum(ones[verdict] * others[verdict] for verdict in SWAPPED) / rulings**2
+    observed = sum(count for (one, other), count in counts.items() if one == other) / rulings
     return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else None
 
 

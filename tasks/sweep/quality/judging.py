@@ -7,10 +7,11 @@ that it is preferred to an average one, by Bradley and Terry's model over its pa
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -20,7 +21,7 @@ from tasks.ledger.calls import complete_structured
 from tasks.ledger.fan_out import for_each
 from tasks.ledger.fencing import fence_for, quote
 from tasks.ledger.prompts import Prompt
-from tasks.ledger.session import open_ledger
+from tasks.ledger.session import Ledger, open_ledger
 from tasks.sweep.quality.agreement import SWAPPED, Comparison, SwapAgreement, Verdict, swap_agreement
 from tasks.sweep.quality.bradley_terry import Game, bradley_terry
 from tasks.sweep.quality.texts import as_unicode
@@ -72,17 +73,24 @@ def judge_version(model: str) -> str:
 def draw_pairs(names: Sequence[str], *, opponents: int = OPPONENTS, seed: int = 0) -> list[tuple[str, str]]:
     """Pairs in which every answer meets `opponents` others, or all if there are no more; any two are linked by pairs.
 
-    The answers stand in a circle, in an order drawn by `seed`, and each meets those that follow it. An odd number of
-    opponents is raised to the next even one. Asking costs two calls a pair.
+    The answers stand in a circle, in an order drawn by `seed`, and each meets those that follow it. Where one more
+    comes in, all others stay in their order, and most pairs with them. An odd number of opponents is raised to the next
+    even one. Asking costs two calls a pair.
     """
-    circle = sorted(names)
-    random.Random(seed).shuffle(circle)
+    circle = sorted(names, key=lambda name: sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest())
     count, reach = len(circle), max(1, -(-opponents // 2))
     steps = range(1, min(reach, (count - 1) // 2) + 1)
     pairs = [(name, circle[(place + step) % count]) for step in steps for place, name in enumerate(circle)]
     if count % 2 == 0 and reach >= count // 2 > 0:  # the ones opposite, who meet once
         pairs += [(circle[place], circle[place + count // 2]) for place in range(count // 2)]
     return pairs
+
+
+def count_pairs(count: int, opponents: int = OPPONENTS) -> int:
+    """How many pairs `draw_pairs` draws of `count` answers."""
+    reach = max(1, -(-opponents // 2))
+    across = count // 2 if count % 2 == 0 and reach >= count // 2 > 0 else 0
+    return max(0, count * min(reach, (count - 1) // 2)) + across
 
 
 async def judge_answers(
@@ -108,21 +116,17 @@ async def judge_answers(
         BudgetExceeded, ConfigurationError, RetriesExhausted, BadInput: as `complete`. What is judged by then is on
             record and is not paid again.
     """
-    named = {name: as_unicode(answer) for name, answer in answers.items()}
     async with open_ledger() as ledger:
-        judge = model or ledger.settings.model_for("judge")
-        reasons = (await ledger.providers.describe(judge)).reasoning
-        most = VERDICT_TOKENS + (REASONING_TOKENS if reasons else 0)
-        bench = _Bench(as_unicode(prompt), judge, project, ChatParameters(max_tokens=most, temperature=0.0))
+        bench = await open_bench(ledger, model, project)
 
         async def compare(pair: tuple[str, str]) -> Comparison:
-            first, second = named[pair[0]], named[pair[1]]
-            backward = await bench.better(second, first)
-            return Comparison(*pair, await bench.better(first, second), SWAPPED[backward] if backward else None)
+            first, second = await bench.compare(prompt, answers[pair[0]], answers[pair[1]])
+            return Comparison(*pair, first.verdict, second.verdict)
 
-        pairs = draw_pairs(list(named), opponents=opponents, seed=seed)
+        pairs = draw_pairs(list(answers), opponents=opponents, seed=seed)
         comparisons = await for_each(pairs, compare, at_once=at_once)
-    return Judged(judge_version(judge), judge_scores(list(named), comparisons), tuple(comparisons))
+    scores = judge_scores(list(answers), comparisons)
+    return Judged(judge_version(bench.model), scores, tuple(comparisons))
 
 
 def judge_scores(names: Sequence[str], comparisons: Sequence[Comparison]) -> dict[str, float]:
@@ -135,21 +139,53 @@ def judge_scores(names: Sequence[str], comparisons: Sequence[Comparison]) -> dic
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """A judge with a prompt before it."""
+class Ruling:
+    """What a judge said of two answers in one order.
 
-    prompt: str
+    Attributes:
+        verdict: None where it gave none.
+        request_id: row of `llm_requests`; None where it was not asked, the answers being equal.
+    """
+
+    verdict: Verdict | None
+    request_id: UUID | None
+
+
+async def open_bench(ledger: Ledger, model: str | None = None, project: str | None = None) -> Bench:
+    """A judge, by default the one configured; as long for its verdict as models of its kind need."""
+    judge = model or ledger.settings.model_for("judge")
+    reasons = (await ledger.providers.describe(judge)).reasoning
+    return Bench(judge, project, judge_parameters(reasons=reasons))
+
+
+def judge_parameters(*, reasons: bool) -> ChatParameters:
+    """What a judge is called with; one that `reasons` first needs tokens for that."""
+    most = VERDICT_TOKENS + (REASONING_TOKENS if reasons else 0)
+    return ChatParameters(max_tokens=most, temperature=0.0)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A judge who answers."""
+
     model: str
     project: str | None
     parameters: ChatParameters
 
-    async def better(self, first: str, second: str) -> Verdict | None:
-        """The verdict in this order; None where the judge gives none. Equal answers are a tie without asking."""
+    async def compare(self, prompt: str, one: str, other: str) -> tuple[Ruling, Ruling]:
+        """The rulings with `one` shown first and with `other` shown first, both in terms of `one` as "first"."""
+        asked, first, second = as_unicode(prompt), as_unicode(one), as_unicode(other)
+        backward = await self._rule(asked, second, first)
+        swapped = Ruling(SWAPPED[backward.verdict] if backward.verdict else None, backward.request_id)
+        return await self._rule(asked, first, second), swapped
+
+    async def _rule(self, prompt: str, first: str, second: str) -> Ruling:
+        """The ruling in this order. Equal answers are a tie without asking."""
         if first == second:
-            return "tie"
+            return Ruling("tie", None)
         try:
             done = await complete_structured(
-                judge_messages(self.prompt, first, second),
+                judge_messages(prompt, first, second),
                 Judgement,
                 model=self.model,
                 role="judge",
@@ -158,8 +194,8 @@ class _Bench:
                 purpose=PURPOSE,
             )
         except (AnswerRejected, ContentRefused, ContextLengthExceeded):  # on record; of this pair nothing is known
-            return None
-        return done.value.better
+            return Ruling(None, None)
+        return Ruling(done.value.better, done.request_id)
 
 
 def judge_messages(prompt: str, first: str, second: str) -> list[Message]:

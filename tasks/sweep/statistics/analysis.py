@@ -53,6 +53,7 @@ def analyse(whole: Observations, *, experiment_id: str, name: str, analysis_vers
         looked_at=len(observations),
         failed=observations.failed,
         unscored=observations.unscored,
+        retried=observations.retried,
         cells=0 if empty else len(observations.cells.scores),
         combinations=0 if empty else len(observations.combinations.scores),
         metrics=observations.metrics,

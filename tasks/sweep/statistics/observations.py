@@ -116,6 +116,7 @@ class Observations:
         cost_usd, latency_ms: of each response; NaN where it is not known.
         failed: calls without an answer, which have no row.
         unscored: answers without these scores, which have no row either.
+        retried: answers that an earlier attempt did not get.
         seed: of all that is drawn.
     """
 
@@ -126,6 +127,7 @@ class Observations:
     latency_ms: Floats
     failed: int = 0
     unscored: int = 0
+    retried: int = 0
     seed: int = 0
 
     def __len__(self) -> int:

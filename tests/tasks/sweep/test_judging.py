@@ -15,9 +15,9 @@ from sqlalchemy import Engine, text
 
 from schemas.settings import Settings
 from tasks.ledger.session import Ledger
-from tasks.sweep.quality.agreement import Comparison, swap_agreement, wilson
+from tasks.sweep.quality.agreement import Comparison, metric_agreement_of, swap_agreement, wilson
 from tasks.sweep.quality.bradley_terry import Game, bradley_terry
-from tasks.sweep.quality.judging import draw_pairs, judge_answers, judge_messages, judge_scores
+from tasks.sweep.quality.judging import count_pairs, draw_pairs, judge_answers, judge_messages, judge_scores
 from tests.conftest import Environment
 from tests.scripted_provider import ScriptedProvider
 
@@ -187,3 +187,29 @@ def test_an_answer_cannot_leave_its_quotation() -> None:
     assert "<|im_start|>" not in user.content
     assert attack not in system.content
     assert system.content.count(fence[1]) == 6
+
+
+@given(st.integers(0, 40), st.integers(1, 14))
+def test_pairs_are_counted_as_they_are_drawn(count: int, opponents: int) -> None:
+    drawn = draw_pairs([str(number) for number in range(count)], opponents=opponents)
+    assert count_pairs(count, opponents) == len(drawn)
+
+
+def test_who_comes_in_later_leaves_most_pairs_as_they_were() -> None:
+    names = [f"answer {number}" for number in range(100)]
+    before = set(draw_pairs(names, opponents=2))
+    after = set(draw_pairs([*names, "another"], opponents=2))
+    assert len(before - after) == 1  # of the two between whom it stands
+    assert len(after - before) == 2
+
+
+def test_agreement_with_a_metric_is_over_pairs_that_both_decide() -> None:
+    found = metric_agreement_of({
+        ("first", "first"): 3, ("first", "second"): 1, ("second", "second"): 4, ("tie", "first"): 9,
+        ("second", "tie"): 2, (None, "first"): 5,
+    })  # fmt: skip
+    assert (found.pairs, found.agreed, found.raw) == (8, 7, 7 / 8)
+    by_chance = (4 * 3 + 4 * 5) / 64
+    assert found.kappa == pytest.approx((7 / 8 - by_chance) / (1 - by_chance))
+    nothing = metric_agreement_of({("tie", "first"): 3})
+    assert (nothing.pairs, nothing.raw, nothing.kappa) == (0, None, None)

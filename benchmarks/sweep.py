@@ -36,6 +36,7 @@ TITLES = {
 }
 TIMES_BARE = 1.25
 LARGE_MIB = 200.0
+REPORTED_CALLS, REPORT_SECONDS = 450, 30.0
 
 
 class Turn(BaseModel):
@@ -62,6 +63,7 @@ class Outcome(BaseModel):
 
     versions: dict[str, str]
     turns: list[Turn]
+    reported: Turn
     large: Turn | None
     verdicts: list[Verdict]
     faults: list[str]
@@ -101,16 +103,20 @@ def run(given: argparse.Namespace) -> Outcome:
                     for contestant in [*contestants[first:], *contestants[:first]]:
                         trial = _trial(given, servers, provider, contestant, f"{latency_ms:g} ms {repeat}", given.calls)
                         turns.append(_take_turn(given, trial, provider, latency_ms, repeat))
+        with running_provider(servers.home, 2.0, respond=ANSWERS) as provider:
+            trial = _trial(given, servers, provider, "headrace", "reported", REPORTED_CALLS)
+            reported = _take_turn(given, trial.model_copy(update={"reported": True}), provider, 2.0, 0)
         if given.large:
             with running_provider(servers.home, 1.0) as provider:
                 trial = _trial(given, servers, provider, "headrace", "large", given.large)
                 large = _take_turn(given, trial, provider, 1.0, 0)
-    everybody = [*turns, *([large] if large else [])]
+    everybody = [*turns, reported, *([large] if large else [])]
     return Outcome(
         versions=package_versions(("aiohttp", "headrace")) | _peers(given),
         turns=turns,
+        reported=reported,
         large=large,
-        verdicts=_verdicts(turns, large),
+        verdicts=_verdicts(turns, reported, large),
         faults=[
             f"{turn.contestant} at {turn.latency_ms:g} ms paid for {turn.paid} answers, not {turn.calls}"
             for turn in everybody
@@ -253,7 +259,7 @@ def ratio(turns: Sequence[Turn], latency_ms: float, contestant: str) -> float | 
     return median(pairs) if pairs else None
 
 
-def _verdicts(turns: Sequence[Turn], large: Turn | None) -> list[Verdict]:
+def _verdicts(turns: Sequence[Turn], reported: Turn, large: Turn | None) -> list[Verdict]:
     found = []
     times = ratio(turns, 200.0, "headrace")
     if times is not None:
@@ -263,6 +269,8 @@ def _verdicts(turns: Sequence[Turn], large: Turn | None) -> list[Verdict]:
     if cpu["headrace"] is not None and cpu["promptfoo"] is not None:
         what = "processor time of a call at 0 ms, in times of promptfoo's"
         found.append(Verdict(what=what, measured=cpu["headrace"] / cpu["promptfoo"], at_most=1.0))
+    what = f"s that a report of {reported.calls} responses takes in all formats"
+    found.append(Verdict(what=what, measured=reported.measured.more_seconds["report"], at_most=REPORT_SECONDS))
     if large and large.measured.peak_mib is not None and large.measured.imported_mib is not None:
         what = f"MiB that {large.calls:,} calls take above the imports"
         found.append(

@@ -26,6 +26,7 @@ class SweepTrial(BaseModel):
     Attributes:
         label: makes the prompts of this turn its own.
         calls: a multiple of `SETTINGS`.
+        reported: a report is written in all formats, its imports included in what that takes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +35,7 @@ class SweepTrial(BaseModel):
     label: str
     calls: int
     at_once: int
+    reported: bool = False
     home: str
     provider_url: str
     ledger_database: str

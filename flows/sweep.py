@@ -55,7 +55,7 @@ async def sweep_parameters(spec: dict[str, Any], project: str = "", fresh: bool 
     """Ask every combination of a spec, score each answer and store it as it comes.
 
     Args:
-        spec: Name, prompt(s), models and parameter_ranges, as in a spec file
+        spec: As in a spec file, e.g. {"name": "tone", "prompt": "Hi!", "parameter_ranges": {"temperature": [0, 1]}}
         project: Whose budget pays; empty: HEADRACE_PROJECT
         fresh: Ask anew what the ledger has answers to
 

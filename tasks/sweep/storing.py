@@ -23,6 +23,9 @@ from tasks.sweep.cells import Cell
 from tasks.sweep.quality.scoring import Scores
 
 MOST_IN_A_BATCH = 500
+GATHERING_SECONDS = 0.05
+"""What a response waits for others, to share a transaction with them; its call is in the ledger already, and the next
+ones do not wait for it."""
 
 # A response that failed is put in the place of none but one that failed: what is answered stays.
 _UNLESS_ANSWERED = """
@@ -80,6 +83,7 @@ class ResponseStore:
 
     async def _write_all(self) -> None:
         while self._waiting:
+            await asyncio.sleep(GATHERING_SECONDS)
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_BATCH))]
             try:
                 await self._write([answered for answered, _ in batch])

@@ -93,7 +93,7 @@ def read_experiment(connection: Connection, experiment: str, analysis_version: s
     values = {"experiment": experiment, "versions": versions}
     values |= {f"metric_{place}": metric for place, metric in enumerate(metrics)}
     columns = _Columns(len(metrics), known.spec or {})
-    for rows in connection.execute(_responses(len(metrics)), values).partitions():
+    for rows in connection.execute(_responses(len(metrics)), values).partitions(AT_ONCE):  # else all rows are one
         columns.add(rows)
     columns.retried = connection.execute(_RETRIED, {"experiment": experiment}).scalar_one()
     observations = columns.observations(texts, metrics, known.seed)

@@ -1,13 +1,14 @@
 """Rows written to files that other programs read: CSV, JSON, JSON lines, XLSX, Parquet, a few rows at a time.
 
-A file has its name only when it is whole: it is written beside, as NAME.partial, and renamed. Texts that a spreadsheet
-would run as formulas are not: in CSV an apostrophe is put before them (OWASP, CSV injection), in a workbook they are
-cells of type text.
+A file has its name only when it is whole: it is written beside, under a name that nobody else writes to, and renamed.
+Texts that a spreadsheet would run as formulas are not: in CSV an apostrophe is put before them (OWASP, CSV injection),
+in a workbook they are cells of type text.
 """
 
 from __future__ import annotations
 
 import csv
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -49,13 +50,14 @@ class RowFile(ABC):
     """A file of rows that is being written.
 
     Attributes:
-        path: where it is written: its name, and `.partial`.
+        path: where it is written.
+        target: where it will be.
         rows: written so far.
         shortened: texts that were too long for a cell.
     """
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
-        self.path = path
+        self.path = self.target = path
         self.columns = columns
         self.rows = 0
         self.shortened = 0
@@ -66,7 +68,7 @@ class RowFile(ABC):
         Raises:
             BadInput: they cannot be written: the disk is full, or a worksheet is.
         """
-        with _errors_of(self.path.with_suffix("")):
+        with _errors_of(self.target):
             self._write(rows)
         self.rows += len(rows)
 
@@ -90,11 +92,12 @@ def open_row_file(path: Path, columns: Sequence[Column]) -> Iterator[RowFile]:
         BadInput: there is no format of that ending, or the file cannot be written.
     """
     kind = require_format(path)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with _errors_of(path):
         if path.is_dir():
             raise BadInput(f"{path} is a folder: give a file in it")
         file = kind(partial, columns)
+        file.target = path
     try:
         yield file
         with _errors_of(path):

@@ -45,7 +45,7 @@ def sweep(
     estimate
         Only say what it comes to.
     probe
-        Ask each model once, to know how long its answers are; the sweep uses that answer.
+        Ask each model once, to know how long its answers are; unless --fresh, the sweep uses that answer.
     project
         Whose budget pays; HEADRACE_PROJECT when not given.
     """
@@ -61,7 +61,7 @@ def sweep(
 
         from flows.presentation import console, write_json
 
-        plan = asyncio.run(_plan(wanted, project, probe=probe, bare=bare))
+        plan = asyncio.run(_plan(wanted, project, probe=probe, fresh=fresh, bare=bare))
         if estimate and json:
             write_json(plan)
             return 0
@@ -72,13 +72,14 @@ def sweep(
     return go_on_with_sweep(parameters, None, bare=bare, as_json=json)
 
 
-async def _plan(spec: Any, project: str, *, probe: bool, bare: bool) -> Any:
+async def _plan(spec: Any, project: str, *, probe: bool, fresh: bool, bare: bool) -> Any:
     from flows.running import settings_for
     from tasks.ledger.session import open_ledger
     from tasks.sweep.planning import plan_sweep, with_models
 
     async with open_ledger(settings_for(bare)) as ledger:
-        return await plan_sweep(ledger, with_models(spec, ledger.settings), project=project, probe=probe)
+        wanted = with_models(spec, ledger.settings)
+        return await plan_sweep(ledger, wanted, project=project, probe=probe, fresh=fresh)
 
 
 def go_on_with_sweep(parameters: dict[str, Any], run: UUID | None, *, bare: bool, as_json: bool) -> int:

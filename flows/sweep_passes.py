@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import re
-
+from flows.artifacts import publish_table
 from flows.presentation import money
-from flows.running import prefect_flow_run_id
 from schemas.sweep_passes import Agreement, JudgeReport, MeaningReport
 from schemas.sweep_results import SweepReport
-
-log = logging.getLogger("headrace")
 
 
 def pass_sentences(judge: JudgeReport | None, meaning: MeaningReport | None) -> list[str]:
@@ -58,17 +53,8 @@ def _share(found: Agreement) -> str:
 
 async def publish_agreement(report: SweepReport) -> None:
     """Inside a Prefect flow run the judge's agreement is a table artifact, where there was a judge."""
-    if report.judge is None or prefect_flow_run_id() is None:
-        return
-    from prefect.artifacts import acreate_table_artifact
-
-    name = re.sub(r"[^a-z0-9]+", "-", f"judge-{report.name}".lower()).strip("-")
-    try:
-        await acreate_table_artifact(
-            table=agreement_rows(report.judge), key=name, description=f"The judge of run {report.run_id}"
-        )
-    except Exception as error:  # of Prefect's client, of its HTTP or of the server: the work itself is done
-        log.warning("the judge's agreement in run %s is no artifact: %s", report.run_id, type(error).__name__)
+    if report.judge is not None:
+        await publish_table(agreement_rows(report.judge), report.run_id, "judge", report.name)
 
 
 def agreement_rows(judge: JudgeReport) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from importlib import import_module
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, RetriesExhausted
 from schemas.task_runners import RunnerChoice
 
 if TYPE_CHECKING:
@@ -35,24 +36,39 @@ class ChunkRunner(AbstractContextManager["ChunkRunner"]):
     def __init__(self, choice: RunnerChoice) -> None:
         self.choice = choice
         self._runner = _make(choice)
+        # Not the event loop's own threads: chunks would hold all of them, and nobody's address would be looked up.
+        self._waiting = ThreadPoolExecutor(choice.workers, thread_name_prefix="chunk")
 
     def __enter__(self) -> ChunkRunner:
         self._runner.__enter__()
         return self
 
     def __exit__(self, *problem: Any) -> None:
-        self._runner.__exit__(*problem)
+        try:
+            self._runner.__exit__(*problem)
+        finally:
+            self._waiting.shutdown(wait=False)
 
     async def run(self, name: str, work: Callable[[BaseModel], T], order: BaseModel) -> T:
         """What `work` gave for `order`, as a Prefect task of the flow run in progress.
 
         Args:
             work: a function of a module; it and `order` may travel to another process, and its result comes from there.
+
+        Raises:
+            RetriesExhausted: the process that worked on it is gone, and with it the others; the run can be resumed.
         """
         from tasks.ledger.steps import chunk_task
 
-        future = self._runner.submit(chunk_task(name, work), {"order": order})
-        found: T = await asyncio.to_thread(future.result)
+        loop, context = asyncio.get_running_loop(), copy_context()
+        try:
+            future = self._runner.submit(chunk_task(name, work), {"order": order})
+            found: T = await loop.run_in_executor(self._waiting, context.run, future.result)
+        except BrokenExecutor as error:
+            raise RetriesExhausted(
+                "a process that worked on a chunk was killed, maybe for want of memory: resume the run, with fewer "
+                "workers in HEADRACE_TASK_RUNNER where memory is short"
+            ) from error
         return found
 
 

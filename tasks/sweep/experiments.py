@@ -26,6 +26,19 @@ _END = text("""
     WHERE id = :id
 """)
 
+STATUS_NOW = """
+    CASE WHEN experiments.status = 'running' AND runs.id IS NOT NULL
+              AND coalesce(workers.lease_until < clock_timestamp(), runs.status <> 'running')
+         THEN 'failed' ELSE experiments.status END
+"""
+"""Whoever is killed leaves the experiment as running: whether it is, the lease of its worker tells."""
+WHO_ASKS = """
+    LEFT JOIN runs ON runs.id = experiments.run_id
+    LEFT JOIN run_attempts ON run_attempts.id = runs.attempt_id
+    LEFT JOIN workers ON workers.id = run_attempts.worker_id
+"""
+"""Tables of `STATUS_NOW`."""
+
 
 class ExperimentDeleted(BadInput):
     """The run's experiment was deleted: sweep the same spec again, which finds the answers in the ledger."""

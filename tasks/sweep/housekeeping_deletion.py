@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select, text
 
 from blocks.database import database_errors
-from schemas.errors import RunBusy
+from schemas.errors import NotFound, RunBusy
 from schemas.experiments import Deletion
 from schemas.tables import Base, Experiment
 from tasks.ledger.budgets import COUNTED_USD
@@ -102,7 +102,8 @@ def _delete(connection: Connection, experiment: str) -> Deletion:
     """Locked first: the run, as whoever stores an answer does; then the experiment, as whoever analyses does."""
     row = connection.execute(_EXPERIMENT, {"id": find_experiment(connection, experiment)}).one()
     connection.execute(_LOCK_RUN, {"run": row.run_id})
-    connection.execute(_LOCK_EXPERIMENT, {"id": row.id})
+    if connection.execute(_LOCK_EXPERIMENT, {"id": row.id}).first() is None:
+        raise NotFound(f"experiment {row.id} was deleted meanwhile")
     _refuse_at_work(connection, row.run_id, row.name)
     deleted: dict[str, int] = {}
     for table, condition in _hanging_on(_experiments(), _experiments().c.id == row.id):

@@ -11,20 +11,10 @@ from schemas.errors import BadInput
 from schemas.experiments import ExperimentOrder, ExperimentPage, ExperimentQuestion
 from schemas.sweep_results import ExperimentRecord
 from tasks.ledger.session import open_ledger
+from tasks.sweep.experiments import STATUS_NOW, WHO_ASKS
 from tasks.sweep.finding import find_experiment
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 
-# Whoever is killed leaves the experiment as running: whether it is, the lease of its worker tells.
-_JOINS = """
-    LEFT JOIN runs ON runs.id = experiments.run_id
-    LEFT JOIN run_attempts ON run_attempts.id = runs.attempt_id
-    LEFT JOIN workers ON workers.id = run_attempts.worker_id
-"""
-_STATUS_NOW = """
-    CASE WHEN experiments.status = 'running' AND runs.id IS NOT NULL
-              AND coalesce(workers.lease_until < clock_timestamp(), runs.status <> 'running')
-         THEN 'failed' ELSE experiments.status END
-"""
 _SUMS = f"""
     CROSS JOIN LATERAL (
         SELECT count(*) AS responses, count(*) FILTER (WHERE responses.status = 'failed') AS failed,
@@ -41,12 +31,12 @@ _RECORDS = f"""
     {_SUMS.format(experiment="chosen")} {{order}}
 """
 _CHOSEN = f"""
-    SELECT experiments.*, {_STATUS_NOW} AS status_now, {{key}} AS sort_key
-    FROM experiments {_JOINS} {{sums}}
+    SELECT experiments.*, {STATUS_NOW} AS status_now, {{key}} AS sort_key
+    FROM experiments {WHO_ASKS} {{sums}}
     WHERE (experiments.archived_at IS NOT NULL) = :archived
       AND (:name = '' OR strpos(lower(experiments.name), lower(:name)) > 0)
       AND experiments.tags @> CAST(:tags AS text[])
-      AND (CAST(:status AS text) IS NULL OR {_STATUS_NOW} = :status)
+      AND (CAST(:status AS text) IS NULL OR {STATUS_NOW} = :status)
       AND (CAST(:since AS date) IS NULL
            OR experiments.created_at >= CAST(:since AS date)::timestamp AT TIME ZONE 'UTC')
       AND (CAST(:until AS date) IS NULL
@@ -60,7 +50,7 @@ _CHOSEN = f"""
 """
 _ONE = text(
     _RECORDS.format(
-        chosen=f"""SELECT experiments.*, {_STATUS_NOW} AS status_now FROM experiments {_JOINS}
+        chosen=f"""SELECT experiments.*, {STATUS_NOW} AS status_now FROM experiments {WHO_ASKS}
                    WHERE experiments.id = :id""",
         order="",
     )

@@ -61,11 +61,16 @@ _RESPONSES = """
 
 @dataclass(frozen=True)
 class ObservedExperiment:
-    """An experiment as statistics take it."""
+    """An experiment as statistics take it.
+
+    Attributes:
+        versions: of all its scores: `analysis_version`, and those of the passes beside it.
+    """
 
     id: str
     name: str
     analysis_version: str
+    versions: tuple[str, ...]
     observations: Observations
 
 
@@ -84,15 +89,15 @@ def read_experiment(connection: Connection, experiment: str, analysis_version: s
     experiment = find_experiment(connection, experiment)
     known = connection.execute(_EXPERIMENT, {"experiment": experiment}).one()
     versions, metrics = _choose(connection, experiment, analysis_version)
-    version = versions[0]
     texts = {row.digest: row.said for row in connection.execute(_TEXTS, {"experiment": experiment})}
     values = {"experiment": experiment, "versions": versions}
     values |= {f"metric_{place}": metric for place, metric in enumerate(metrics)}
     columns = _Columns(len(metrics), known.spec or {})
-    for rows in connection.execute(_responses(len(metrics)), values).partitions():
+    for rows in connection.execute(_responses(len(metrics)), values).partitions(AT_ONCE):  # else all rows are one
         columns.add(rows)
     columns.retried = connection.execute(_RETRIED, {"experiment": experiment}).scalar_one()
-    return ObservedExperiment(experiment, known.name, version, columns.observations(texts, metrics, known.seed))
+    observations = columns.observations(texts, metrics, known.seed)
+    return ObservedExperiment(experiment, known.name, versions[0], tuple(versions), observations)
 
 
 def _choose(connection: Connection, experiment: str, analysis_version: str) -> tuple[list[str], tuple[str, ...]]:

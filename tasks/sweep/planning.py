@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from blocks.database import database_errors
 from schemas.calls import ChatCall, ChatParameters, CostEstimate, ModelInfo, total_cost
+from schemas.errors import BadInput
 from schemas.settings import Settings
 from schemas.sweep import SweepSpec
 from schemas.sweep_results import ModelPlan, SweepPlan
@@ -30,22 +31,32 @@ MOST_COUNTED = 200
 
 
 def with_models(spec: SweepSpec, settings: Settings) -> SweepSpec:
-    """`spec` with the configured model where it names none."""
+    """`spec` with the configured model where it names none.
+
+    Raises:
+        BadInput: it names that one, too.
+    """
     update: dict[str, object] = {"models": tuple(model or settings.model_for("chat") for model in spec.models)}
     if spec.judge is not None:
         update["judge"] = spec.judge.model_copy(update={"model": spec.judge.model or settings.model_for("judge")})
     if spec.meaning is not None:
         model = spec.meaning.model or settings.model_for("embedding")
         update["meaning"] = spec.meaning.model_copy(update={"model": model})
-    return spec.model_copy(update=update)
+    named = spec.model_copy(update=update)
+    if doubled := [model for place, model in enumerate(named.models) if model in named.models[:place]]:
+        raise BadInput(f"models: {doubled[0]} is there twice, once as the model that is configured")
+    return named
 
 
-async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", probe: bool = True) -> SweepPlan:
+async def plan_sweep(
+    ledger: Ledger, spec: SweepSpec, *, project: str = "", probe: bool = True, fresh: bool = False
+) -> SweepPlan:
     """What `spec` comes to.
 
     Args:
         spec: whose models are all named.
         probe: ask each model once, for the first of its combinations: the sweep finds that answer in the ledger.
+        fresh: the sweep will take none of the answers that the ledger has.
 
     Raises:
         BadInput: there are more combinations than anybody would wait for.
@@ -63,7 +74,7 @@ async def plan_sweep(ledger: Ledger, spec: SweepSpec, *, project: str = "", prob
     length = AnswerLength(round(sum(plan.output_tokens for plan in plans) / calls), _most_tokens(spec))
     judge, meaning = await plan_judge(ledger, grid, length), await plan_meaning(ledger, grid, length)
     passes = [each for each in (judge, meaning) if each is not None]
-    answered = await _count_answered(ledger, grid, project)
+    answered = 0 if fresh else await _count_answered(ledger, grid, project)
     left = Decimal(calls - (answered or 0)) / calls
     return SweepPlan(
         name=spec.name,

@@ -11,21 +11,16 @@ from sqlalchemy import Connection, Row, text
 from schemas.sweep import PARAMETERS
 from schemas.sweep_results import SweepStatus
 from tasks.sweep.attempts import read_attempts
+from tasks.sweep.experiments import STATUS_NOW, WHO_ASKS
 from tasks.sweep.finding import find_experiment
 from tasks.sweep.passes.reading import read_passes
 from tasks.sweep.progress import RECENT
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 
-_EXPERIMENT = text("""
-    SELECT experiments.*,
-           CASE WHEN experiments.status = 'running' AND runs.id IS NOT NULL
-                     AND coalesce(workers.lease_until < clock_timestamp(), runs.status <> 'running')
-                THEN 'failed' ELSE experiments.status END AS status_now,
+_EXPERIMENT = text(f"""
+    SELECT experiments.*, {STATUS_NOW} AS status_now,
            experiments.status = 'running' AND workers.lease_until < clock_timestamp() AS crashed
-    FROM experiments LEFT JOIN runs ON runs.id = run_id
-    LEFT JOIN run_attempts ON run_attempts.id = runs.attempt_id
-    LEFT JOIN workers ON workers.id = run_attempts.worker_id
-    WHERE experiments.id = :id
+    FROM experiments {WHO_ASKS} WHERE experiments.id = :id
 """)
 _COUNTS = text("""
     SELECT count(*) AS responses, count(*) FILTER (WHERE responses.status = 'failed') AS failed,
@@ -98,8 +93,11 @@ def _parameters(response: Row[Any]) -> dict[str, Any]:
 
 
 def _estimate(latest: Sequence[Row[Any]], left: int) -> datetime | None:
-    """By the pace of the latest answers."""
+    """By the pace of the latest answers; None where that leads to no day of any calendar."""
     if len(latest) < 2:
         return None
     span = (latest[0].created_at - latest[-1].created_at) / (len(latest) - 1)
-    return datetime.now(UTC) + span * left if span > timedelta(0) else None
+    try:
+        return datetime.now(UTC) + span * left if span > timedelta(0) else None
+    except OverflowError:
+        return None

@@ -93,3 +93,18 @@ def test_any_text_comes_back_from_csv_and_none_begins_as_a_formula(rows: list[li
         for text, cell in zip(row, read, strict=True):
             assert cell == (f"'{text}" if text.startswith(RUN_AS_FORMULA) else text)
             assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_of_two_who_write_the_same_file_each_puts_a_whole_one_in_its_place(tmp_path: Path, ending: str) -> None:
+    path, whole = tmp_path / f"rows{ending}", tmp_path / f"whole{ending}"
+    written(whole, [ROW])
+    with open_row_file(path, COLUMNS) as first:
+        first.add([ROW])
+        with open_row_file(path, COLUMNS) as second:
+            second.add([ROW, ROW, ROW])
+        longer = path.read_bytes()
+    assert (first.rows, second.rows) == (1, 3)
+    assert path.read_bytes() != longer
+    assert path.stat().st_size == whole.stat().st_size
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, whole.name}

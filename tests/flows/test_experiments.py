@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from flows.sweep import sweep_parameters
 from schemas.errors import NotFound
 from schemas.settings import Settings
 from tasks.sweep.experiments import ExperimentDeleted
-from tasks.sweep.housekeeping_deletion import delete_experiment, plan_deletion
+from tasks.sweep.housekeeping_deletion import _delete, delete_experiment, plan_deletion
 from tests.flows.conftest import Look, Run, Start
 from tests.flows.test_sweep import Writer
 from tests.flows.test_sweep import _until as until
@@ -291,3 +292,16 @@ async def test_a_flow_that_goes_on_with_a_deleted_experiment_makes_no_new_one(
     assert look("SELECT count(*) AS n FROM experiments") == [{"n": 0}]
     with pytest.raises(NotFound):
         await delete_experiment("locks")
+
+
+async def test_of_two_who_delete_an_experiment_one_is_told_that_it_is_gone(
+    settings: Settings, database: Engine, look: Look
+) -> None:
+    store_experiment(database, Planted(**SMALL))
+    with database.begin() as first:
+        _delete(first, "planted")
+        second = asyncio.create_task(delete_experiment("planted"))
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        await asyncio.to_thread(until, lambda: look(waits))
+    with pytest.raises(NotFound, match="experiment planted was deleted meanwhile"):
+        await second

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Environment
 from tests.flows.conftest import Look, Run, Start
 from tests.scripted_provider import Reply, ScriptedProvider
 from tests.tasks.sweep.test_grid import OLD_REQUEST
@@ -96,6 +97,27 @@ def test_the_plan_tells_what_it_comes_to_and_asks_one_answer(
         False
     )
     assert provider.paid == 1
+
+
+def test_the_plan_of_a_fresh_sweep_takes_no_answer_from_the_ledger(
+    headrace: Run, spec: Callable[..., Path], provider: ScriptedProvider
+) -> None:
+    headrace("sweep", spec(), "--yes", "--bare", "--json")
+    known = headrace("sweep", spec(), "--estimate", "--json").json
+    fresh = headrace("sweep", spec(), "--estimate", "--fresh", "--json").json
+    assert (known["answered"], float(known["cost_usd"])) == (2, 0)
+    assert (fresh["answered"], float(fresh["cost_usd"]) > 0) == (0, True)
+    done = headrace("sweep", spec(), "--yes", "--bare", "--fresh", "--json").json
+    assert (done["replayed"], provider.paid) == (0, 4)
+
+
+def test_a_model_that_is_also_the_configured_one_is_refused(
+    headrace: Run, spec: Callable[..., Path], environment: Environment, look: Look
+) -> None:
+    environment(HEADRACE_CHAT_MODEL="gpt-4o-mini")
+    done = headrace("sweep", spec(model=[None, "gpt-4o-mini"]), "--yes", "--bare")
+    assert (done.code, "models: gpt-4o-mini is there twice" in done.reason) == (2, True)
+    assert look("SELECT id FROM runs") == []
 
 
 def test_without_anybody_to_ask_nothing_is_begun(headrace: Run, spec: Callable[..., Path], look: Look) -> None:

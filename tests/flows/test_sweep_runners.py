@@ -8,8 +8,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psutil
@@ -18,11 +20,13 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
+from pydantic import BaseModel
 
 from flows.sweep import sweep_parameters
 from schemas.errors import BudgetExceeded, ConfigurationError
 from schemas.settings import Settings
 from schemas.task_runners import RunnerChoice, parse_task_runner
+from tasks.ledger.task_runners import ChunkRunner
 from tests.conftest import Environment
 from tests.flows.commands import PROJECT
 from tests.flows.conftest import Look, Run, Start
@@ -142,6 +146,30 @@ def test_a_sweep_asked_in_threads_that_is_killed_is_gone_on_with(
     assert 210 <= provider.paid <= 210 + max(in_flight["n"], PARALLEL)
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_a_worker_that_is_killed_ends_the_sweep_in_a_sentence_and_it_is_gone_on_with(
+    environment: Environment,
+    start: Start,
+    look: Look,
+    spec: Callable[..., Path],
+    prefect_api: str,
+    provider: ScriptedProvider,
+) -> None:
+    environment(HEADRACE_TASK_RUNNER="processes:1", PREFECT_API_URL=prefect_api)
+    said = {name: value for name, value in SPEC.items() if name not in ("prompts", "models")}
+    command = start("sweep", spec(**{**said, "response_count": 21}), "--yes", "--json")
+    _until(lambda: look("SELECT id FROM responses LIMIT 1"))
+    workers = look("SELECT DISTINCT pid FROM workers JOIN llm_requests ON worker_id = workers.id")
+    (worker,) = {row["pid"] for row in workers} - {command.pid}
+    psutil.Process(worker).kill()
+    ended = command.wait()
+    assert (ended.code, ended.json["error"]["code"]) == (1, "retries_exhausted")
+    assert "a process that worked on a chunk was killed" in ended.json["error"]["message"]
+    environment(HEADRACE_TASK_RUNNER="threads:2")
+    done = start("resume", look("SELECT id FROM runs")[0]["id"], "--json").wait()
+    assert (done.code, done.json["stored"], done.json["failed"]) == (0, 210, 0)
+
+
 PARENT = """
 import os, sys
 from concurrent.futures import ProcessPoolExecutor
@@ -222,3 +250,40 @@ def test_a_runner_is_said_in_a_word(said: str | None, choice: RunnerChoice | Non
 def test_what_is_no_runner_is_refused(said: str) -> None:
     with pytest.raises(ConfigurationError, match="HEADRACE_TASK_RUNNER"):
         parse_task_runner(said)
+
+
+class Waiting:
+    """A task runner whose chunks take until they are let go."""
+
+    def __init__(self) -> None:
+        self.go = Event()
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *problem: object) -> None: ...
+
+    def submit(self, task: object, parameters: dict[str, Any]) -> Waiting:
+        return self
+
+    def result(self) -> RunnerChoice:
+        assert self.go.wait(60)
+        return RunnerChoice(kind="threads")
+
+
+async def test_however_many_chunks_are_waited_for_the_event_loop_keeps_its_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = Waiting()
+    monkeypatch.setattr("tasks.ledger.task_runners._make", lambda choice: waiting)
+    with ChunkRunner(RunnerChoice(kind="threads", workers=64)) as runner:
+        chunks = [asyncio.create_task(runner.run("ask", parse, RunnerChoice(kind="threads"))) for _ in range(64)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(asyncio.to_thread(threading.active_count), 30) > 64
+        waiting.go.set()
+        assert len(await asyncio.gather(*chunks)) == 64
+
+
+def parse(order: BaseModel) -> RunnerChoice:
+    """The work of a chunk that never gets to it."""
+    raise NotImplementedError

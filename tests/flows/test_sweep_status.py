@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from flows import sweep_watching
 from flows.running import begun_runs
@@ -18,6 +19,7 @@ from schemas.sweep_results import SweepStatus
 from tests.flows.conftest import Look, Run, Start
 from tests.flows.test_sweep import USAGE, Writer, _until, provider, spec  # noqa: F401
 from tests.scripted_provider import Reply
+from tests.tasks.sweep.experiments import Planted, store_experiment
 
 
 class Unsteady(Writer):
@@ -143,3 +145,11 @@ def test_nobody_to_ask_is_refused_before_anything_is_paid(
     assert "--yes" in done.reason
     assert provider.paid == 0
     assert look("SELECT id FROM llm_requests") == []
+
+
+def test_a_pace_that_leads_to_no_day_is_no_estimate(headrace: Run, look: Look, database: Engine) -> None:
+    store_experiment(database, Planted(temperatures=(0.1,), top_ps=(1.0,), repeats=1))
+    look("UPDATE experiments SET status = 'running', total_calls = 10000000")
+    look("UPDATE responses SET created_at = created_at + interval '30 days' WHERE id = 'planted/00001'")
+    done = headrace("sweep-status", "planted", "--json")
+    assert (done.code, done.json["status"], done.json["estimated_completion"]) == (0, "running", None)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, text
 
 from blocks.database import database_errors
-from schemas.errors import HeadraceError
+from schemas.errors import DatabaseUnavailable, HeadraceError
 from schemas.sweep import JudgeSpec
 from tasks.ledger.rows import insert_rows
 from tasks.ledger.runs import Run, hold_run_here
@@ -129,19 +129,24 @@ class Judging:
     async def _judge_chunk(self, bench: Bench, pairs: Sequence[Pair]) -> None:
         """The chunk is a step, of this attempt: one that is resumed looks at the table anew."""
 
+        stored: set[Pair] = set()
+
         async def judge(attempt: UUID, first: Pair) -> Judged:
+            if isinstance(self._ended, DatabaseUnavailable):
+                self._ended = None  # Prefect has waited, and tries again
             texts = await self._texts({name for pair in pairs for name in pair})
 
             async def compare(pair: Pair) -> None:
                 async with self._slots:
                     if self._ended is not None:
-                        return
+                        raise self._ended
                     row = await self._compare(bench, texts, pair)
                 await self._store(row)
+                stored.add(pair)
                 self.progress.count_pass(1)
 
             try:
-                await work_through(pairs, compare, at_once=self.at_once)
+                await work_through([pair for pair in pairs if pair not in stored], compare, at_once=self.at_once)
             except HeadraceError as error:
                 self._ended = self._ended or error
                 raise
@@ -171,8 +176,13 @@ class Judging:
         self._unstored.append(row)
         async with self._storing:
             rows, self._unstored = self._unstored, []
-            if rows:
+            if not rows:
+                return
+            try:
                 await self._write("judge_verdicts", rows, "ON CONFLICT DO NOTHING")
+            except BaseException:
+                self._unstored = [*rows, *self._unstored]  # whoever handed in one of these has his turn yet
+                raise
 
     async def _score(self, groups: Sequence[Group]) -> None:
         """The verdicts on each prompt's answers give these their scores."""

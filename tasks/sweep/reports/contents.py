@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -21,6 +23,7 @@ from schemas.sweep_reports import (
     ReportedResponse,
 )
 from schemas.sweep_statistics import SweepAnalysis
+from tasks.sweep.experiments import STATUS_NOW, WHO_ASKS
 from tasks.sweep.observing import ObservedExperiment, read_experiment
 from tasks.sweep.quality.metrics import METRICS
 from tasks.sweep.quality.scoring import OVERALL
@@ -30,7 +33,9 @@ from tasks.sweep.statistics.analysis import analyse, headline
 PAIRS_OF_A_PROMPT = 3
 MOST_PAIRS = 6
 
-_EXPERIMENT = text("SELECT * FROM experiments WHERE id = :experiment")
+_EXPERIMENT = text(f"""
+    SELECT experiments.*, {STATUS_NOW} AS status_now FROM experiments {WHO_ASKS} WHERE experiments.id = :experiment
+""")
 _CHANGED = text("""
     SELECT greatest(max(responses.created_at), max(quality_metrics.created_at)) FROM responses
     LEFT JOIN quality_metrics ON response_id = responses.id WHERE experiment_id = :experiment
@@ -43,7 +48,7 @@ _RESPONSES = text(f"""
     LEFT JOIN llm_requests ON llm_requests.id = request_id
     LEFT JOIN LATERAL (
         SELECT array_agg(metric) AS metrics, array_agg(score) AS scores FROM quality_metrics
-        WHERE response_id = responses.id AND analysis_version = :version
+        WHERE response_id = responses.id AND analysis_version = ANY(:versions)
     ) AS scored ON true
     WHERE experiment_id = :experiment
     ORDER BY coalesce(responses.model, experiments.model) COLLATE "C" NULLS FIRST,
@@ -53,8 +58,18 @@ _RESPONSES = text(f"""
 """)
 
 
-def read_contents(connection: Connection, experiment: str, analysis_version: str = "") -> ReportContents:
-    """All that a report of `experiment` says, as it is in this transaction, which must be one snapshot.
+@dataclass(frozen=True)
+class StoredExperiment:
+    """An experiment as it was at one moment: its row, its responses, and these as statistics take them."""
+
+    row: Row[Any]
+    responses: Sequence[Row[Any]]
+    observed: ObservedExperiment
+    changed: datetime | None
+
+
+def read_stored(connection: Connection, experiment: str, analysis_version: str = "") -> StoredExperiment:
+    """All that a report of `experiment` needs, as it is in this transaction, which must be one snapshot.
 
     Args:
         experiment: its id or name.
@@ -65,27 +80,35 @@ def read_contents(connection: Connection, experiment: str, analysis_version: str
         BadInput: there are several of that name.
     """
     observed = read_experiment(connection, experiment, analysis_version)
+    values = {"experiment": observed.id, "versions": list(observed.versions)}
+    return StoredExperiment(
+        row=connection.execute(_EXPERIMENT, values).one(),
+        responses=connection.execute(_RESPONSES, values).all(),
+        observed=observed,
+        changed=connection.execute(_CHANGED, values).scalar_one(),
+    )
+
+
+def conclude(stored: StoredExperiment) -> ReportContents:
+    """All that a report says; of a large sweep, statistics take a while, for which no transaction need stay open."""
+    observed, row = stored.observed, stored.row
     analysis = _analysis(observed)
-    values = {"experiment": observed.id, "version": observed.analysis_version}
-    row = connection.execute(_EXPERIMENT, values).one()
-    found = connection.execute(_RESPONSES, values).all()
-    responses = tuple(_response(number, response) for number, response in enumerate(found, 1))
+    responses = tuple(_response(number, response) for number, response in enumerate(stored.responses, 1))
     metrics = _metrics(responses)
     metric = headline(analysis.metrics) if analysis.responses else None
     spec: dict[str, Any] = row.spec or _older_spec(row)
-    changed = connection.execute(_CHANGED, values).scalar_one()
     return ReportContents(
         experiment_id=row.id,
         name=row.name,
         description=row.description,
-        status=row.status,
+        status=row.status_now,
         error_message=row.error_message,
         project=row.project,
         run_id=row.run_id,
         tags=tuple(row.tags),
         created_at=row.created_at,
         completed_at=row.completed_at,
-        as_of=max(time for time in (row.created_at, row.updated_at, row.completed_at, changed) if time),
+        as_of=max(time for time in (row.created_at, row.updated_at, row.completed_at, stored.changed) if time),
         spec=spec,
         analysis_version=observed.analysis_version,
         metric=metric,

@@ -12,11 +12,11 @@ import csv
 from collections.abc import Iterator, Sequence
 from io import StringIO
 
+from blocks.row_files import RUN_AS_FORMULA
 from schemas.sweep import PARAMETERS
 from schemas.sweep_reports import ReportContents, ReportedResponse, Value
 from tasks.sweep.reports.tables import Table, exact, scores_of
 
-RUN_AS_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")
 ESCAPE = "'"
 
 _FIELDS = ("id", "prompt", "system_prompt", "model")
@@ -55,7 +55,7 @@ def _cells(row: Sequence[Value]) -> Iterator[str]:
 
 def escaped(said: str) -> str:
     """`said` as a text that no spreadsheet runs."""
-    return ESCAPE + said if said.startswith((*RUN_AS_FORMULAS, ESCAPE)) else said
+    return ESCAPE + said if said.startswith((*RUN_AS_FORMULA, ESCAPE)) else said
 
 
 def unescaped(cell: str) -> str:

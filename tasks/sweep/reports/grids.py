@@ -49,7 +49,7 @@ def combination_means(observations: Observations, metric: str) -> tuple[Combinat
     costs, latencies = (level_means(codes, values, count)
                         for values in (observations.cost_usd, observations.latency_ms))  # fmt: skip
     responses = np.bincount(codes, minlength=count)
-    factors = observations.combinations.factors
+    factors = [factor.at(of_combinations.first) for factor in observations.cells.factors if factor.name != PROMPT]
     return tuple(
         CombinationMean(
             settings={factor.name: factor.levels[int(factor.codes[place])] for factor in factors},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sqlalchemy import Connection
 
 from blocks.database import database_errors
@@ -10,7 +12,7 @@ from schemas.sweep_reports import ReportContents
 from schemas.sweep_statistics import SweepAnalysis
 from tasks.ledger.session import open_ledger
 from tasks.sweep.analysis import find_analysis, store_analysis
-from tasks.sweep.reports.contents import read_contents
+from tasks.sweep.reports.contents import conclude, read_stored
 
 
 async def read_report(experiment: str, *, analysis_version: str = "") -> ReportContents:
@@ -28,7 +30,9 @@ async def read_report(experiment: str, *, analysis_version: str = "") -> ReportC
         with database_errors():
             async with ledger.engine.connect() as connection:
                 snapshot = await connection.execution_options(isolation_level="REPEATABLE READ")
-                contents = await snapshot.run_sync(read_contents, experiment, analysis_version)
+                stored = await snapshot.run_sync(read_stored, experiment, analysis_version)
+        contents = await asyncio.to_thread(conclude, stored)
+        with database_errors():
             async with ledger.engine.begin() as connection:
                 await connection.run_sync(_conclude, contents.analysis)
     return contents

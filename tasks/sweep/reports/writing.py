@@ -17,6 +17,8 @@ from tasks.sweep.reports.document import lay_out
 from tasks.sweep.reports.parts import ReportDocument
 
 LONGEST_STEM = 60
+MOST_BYTES = 180
+"""Of these characters: a file system takes 255 for a name."""
 
 
 def write_report(contents: ReportContents, folder: Path, formats: Sequence[ReportFormat]) -> tuple[ReportFile, ...]:
@@ -63,7 +65,8 @@ def render(contents: ReportContents, form: ReportFormat, laid_out: Callable[[], 
 
 def stem(contents: ReportContents) -> str:
     """Name of the files without its end: the experiment's, and enough of its id to tell it from others so called."""
-    words = re.sub(r"[^\w]+", "-", contents.name.lower()).strip("-_")[:LONGEST_STEM].strip("-_")
+    words = re.sub(r"[^\w]+", "-", contents.name.lower()).strip("-_")[:LONGEST_STEM]
+    words = words.encode()[:MOST_BYTES].decode(errors="ignore").strip("-_")
     told = re.sub(r"[^\w]", "", contents.experiment_id)[-8:]
     return "-".join(part for part in (words, told) if part) or "report"
 

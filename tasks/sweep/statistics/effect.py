@@ -123,4 +123,4 @@ def prompt_table(cells: Units, name: str) -> Floats:
     values = len(factor.levels)
     complete = np.bincount(prompt.codes[grouped.first], minlength=len(prompt.levels)) == values
     kept = complete[prompt.codes[grouped.first]]
-    return np.asarray(means[kept].reshape(int(complete.sum()), values, -1))
+    return np.asarray(means[kept].reshape(int(complete.sum()), values, means.shape[1]))

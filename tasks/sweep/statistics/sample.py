@@ -22,11 +22,26 @@ def sample_observations(observations: Observations, random: np.random.Generator)
     prompts = observations.factor(PROMPT)
     others = [factor.codes for factor in observations.factors if factor.name != PROMPT]
     combinations = group_rows(others, len(observations))
-    of_prompts = min(len(prompts.levels), MOST_PROMPTS)
-    kept = _drawn(prompts.codes, len(prompts.levels), of_prompts, random)
-    if len(combinations.counts) * of_prompts > MOST_CELLS:
-        kept &= _drawn(combinations.group, len(combinations.counts), MOST_CELLS // of_prompts, random)
+    kept = _drawn(prompts.codes, len(prompts.levels), MOST_PROMPTS, random)
+    kept &= _few_enough(combinations.group, prompts.codes, kept, random)
     return observations if kept.all() else _only(observations, kept)
+
+
+def _few_enough(combinations: Codes, prompts: Codes, kept: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(rows,): whether the row's combination is one of those drawn, of which what is kept has `MOST_CELLS` cells.
+
+    Cells are counted, not multiplied: a random sweep asks each combination with few of the prompts.
+    """
+    width = int(prompts.max()) + 1
+    cells = np.bincount(np.unique(combinations[kept] * width + prompts[kept]) // width)
+    if cells.sum() <= MOST_CELLS:
+        return np.ones(len(kept), dtype=bool)
+    order = random.permutation(len(cells))
+    order = order[cells[order] > 0]
+    fitting = int(np.searchsorted(np.cumsum(cells[order]), MOST_CELLS, side="right"))
+    chosen = np.zeros(int(combinations.max()) + 1, dtype=bool)
+    chosen[order[: max(1, fitting)]] = True
+    return np.asarray(chosen[combinations])
 
 
 def _drawn(codes: Codes, of: int, count: int, random: np.random.Generator) -> np.ndarray:

@@ -217,6 +217,8 @@ async def test_only_one_s_own_responses_can_be_rated(ledger: Ledger, look: Look)
         await give_feedback(response, "positive", user="bob")
     assert look("SELECT * FROM feedback") == []
     nobodys = await ask("Of nobody's.")
+    with pytest.raises(BadInput, match=r"the user .* has a NUL"):
+        await give_feedback(nobodys, "positive", user="a\x00")
     for user in ("ada", "bob"):
         await give_feedback(nobodys, "positive", user=user)
     assert [row.user_id for row in await read_feedback(response_id=nobodys)] == ["bob", "ada"]
@@ -244,4 +246,6 @@ async def test_a_correction_of_json_is_json(ledger: Ledger, look: Look) -> None:
     look("UPDATE llm_requests SET request = request || '{\"output_schema\": {}}'")
     with pytest.raises(BadInput, match="the response was to be JSON, and the correction is not"):
         await give_feedback(response, "negative", correction="five")
+    with pytest.raises(BadInput, match="the response was to be JSON, and the correction is not"):
+        await give_feedback(response, "negative", correction="[" * 100_000)
     assert (await give_feedback(response, "negative", correction='{"n": 5}')).correction == '{"n": 5}'

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,12 +24,15 @@ from hypothesis import strategies as st
 from lxml import etree, html
 from sqlalchemy import Engine, text
 
+from blocks.row_files import RUN_AS_FORMULA
 from schemas.errors import BadInput, NotFound
+from schemas.identifiers import new_id
 from schemas.settings import Settings
 from schemas.sweep_reports import FORMATS, ReportContents, ReportedResponse, ReportFile
 from tasks.sweep.reports.contents import best_and_worst
-from tasks.sweep.reports.csv_file import RUN_AS_FORMULAS, escaped, unescaped
+from tasks.sweep.reports.csv_file import escaped, unescaped
 from tasks.sweep.reports.document import LISTED, METRICS_ABREAST, lay_out
+from tasks.sweep.reports.grids import combination_means
 from tasks.sweep.reports.html_page import render_html
 from tasks.sweep.reports.pdf_document import render_pdf
 from tasks.sweep.reports.plots import draw_heat_map, draw_marginal
@@ -37,7 +41,9 @@ from tasks.sweep.reports.spreadsheet import render_xlsx
 from tasks.sweep.reports.tables import all_tables, exact
 from tasks.sweep.reports.texts import ZERO_WIDTH_SPACE, breakable, cut, printable
 from tasks.sweep.reports.writing import chosen_formats, stem, write_report
+from tasks.sweep.statistics.analysis import analyse
 from tests.tasks.sweep.experiments import FIRST_DAY, Planted, store_experiment
+from tests.tasks.sweep.statistics.planted import grid, observe
 
 SEVEN = ("overall", "coherence", "completeness", "readability", "length_appropriateness", "creativity", "specificity")
 SMALL = Planted(temperatures=(0.1, 0.5), top_ps=(0.8, 1.0), repeats=2, metrics=SEVEN)
@@ -264,7 +270,7 @@ async def test_hostile_answers_are_texts_in_csv_and_can_be_had_back(
     contents = hostile(await of(database, SMALL))
     files = written(contents, tmp_path)
     cells = [row["content"] for row in of_csv(files["csv"])]
-    assert not [cell for cell in cells if cell.startswith(RUN_AS_FORMULAS)]
+    assert not [cell for cell in cells if cell.startswith(RUN_AS_FORMULA)]
     assert [unescaped(cell) for cell in cells][1:] == [response.content for response in contents.responses][1:]
     assert "'+1+1|cmd" in cells
     assert files["pdf"].startswith(b"%PDF-")
@@ -272,7 +278,7 @@ async def test_hostile_answers_are_texts_in_csv_and_can_be_had_back(
 
 @given(st.text(max_size=20))
 def test_an_escaped_text_is_no_formula_and_can_be_had_back(said: str) -> None:
-    assert not escaped(said).startswith(RUN_AS_FORMULAS)
+    assert not escaped(said).startswith(RUN_AS_FORMULA)
     assert unescaped(escaped(said)) == said
 
 
@@ -442,6 +448,8 @@ def test_files_are_named_after_the_experiment_and_replace_earlier_ones(
     assert stem(contents) == "experiment-planted-planted"
     assert stem(contents.model_copy(update={"name": "../../etc/passwd", "experiment_id": "../x"})) == "etc-passwd-x"
     assert stem(contents.model_copy(update={"name": "///", "experiment_id": "/"})) == "report"
+    long = stem(contents.model_copy(update={"name": "𝓼" * 200}))
+    assert (long.startswith("𝓼" * 40), len(long.encode()) < 200) == (True, True)
     (tmp_path / "experiment-planted-planted.csv").write_text("earlier")
     (file,) = write_report(contents, tmp_path, ("csv",))
     assert file == ReportFile(format="csv", path=str(tmp_path / "experiment-planted-planted.csv"), bytes=file.bytes)
@@ -524,3 +532,64 @@ def _quiet_plots() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+def test_means_of_combinations_take_no_model_of_all_prompts() -> None:
+    factors = grid({"temperature": (0.1, 0.5), "top_p": (0.5, 1.0)}, prompts=1_500)
+    observed = observe(factors, 0.5 + 0.1 * factors[0].codes, metrics=("overall",))
+    tracemalloc.start()
+    try:
+        means = combination_means(observed, "overall")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [(each.settings["temperature"], each.responses, each.score) for each in means] == [
+        (0.5, 1_500, 0.6), (0.5, 1_500, 0.6), (0.1, 1_500, 0.5), (0.1, 1_500, 0.5),
+    ]  # fmt: skip
+    assert peak < 16 * 2**20
+
+
+async def test_a_sweep_whose_process_is_gone_has_failed(database: Engine, settings: Settings) -> None:
+    store_experiment(database, SMALL)
+    run = new_id()
+    with database.begin() as connection:
+        connection.execute(
+            text("INSERT INTO runs (id, flow, project, subject, status) VALUES (:run, 'f', 'p', 's', 'crashed')"),
+            {"run": run},
+        )
+        connection.execute(text("UPDATE experiments SET status = 'running', run_id = :run"), {"run": run})
+    assert (await read_report("planted")).status == "failed"
+
+
+async def test_scores_of_a_judge_are_reported_beside_the_others(database: Engine, settings: Settings) -> None:
+    store_experiment(database, replace(SMALL, metrics=("overall",)))
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO quality_metrics (id, response_id, metric, score, analysis_version)
+                SELECT id || '/judge', id, 'judge', 0.25, 'judge-1+gpt-4o' FROM responses
+            """)
+        )
+    contents = await read_report("planted")
+    assert contents.metrics == contents.analysis.metrics == ("overall", "judge")
+    assert {response.scores["judge"] for response in contents.responses} == {0.25}
+    assert contents.analysis_version == "headrace-1"
+
+
+async def test_no_transaction_stays_open_while_statistics_are_made(
+    database: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = text("""
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+    """)
+    seen: list[int] = []
+
+    def looked_at(*arguments: Any, **more: Any) -> Any:
+        with database.connect() as connection:
+            seen.append(connection.execute(idle).scalar_one())
+        return analyse(*arguments, **more)
+
+    monkeypatch.setattr("tasks.sweep.reports.contents.analyse", looked_at)
+    await of(database, replace(SMALL, metrics=("overall",)))
+    assert seen == [0]

@@ -234,3 +234,16 @@ def test_of_very_many_combinations_some_are_looked_at() -> None:
     found = conclude(observe(factors, scores, metrics=("overall",)))
     assert (found.responses, found.looked_at) == (5_600, 5_000)
     assert found.insight("model", "overall").best_value == "new"
+
+
+def test_of_a_random_sweep_of_many_prompts_as_many_answers_are_looked_at_as_fit() -> None:
+    rows = np.arange(3_000)
+    factors = (
+        Factor("temperature", tuple(place / 20 for place in range(30)), rows % 30),
+        Factor("top_p", tuple(float(each) for each in np.linspace(0.01, 1, 100)), rows // 30),
+        Factor("prompt", tuple(f"Question {number}?" for number in range(300)), rows * 7 % 300),
+    )
+    scores = 0.5 + 0.01 * factors[0].codes + np.random.default_rng(7).normal(0, 0.01, len(rows))
+    found = conclude(observe(factors, scores, metrics=("overall",)))
+    assert (found.responses, found.looked_at) == (3_000, 1_000)  # ten to each of a hundred prompts
+    assert found.insight("temperature", "overall").significant

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from blocks.database import database_errors
-from schemas.canonical import postgres_text
+from schemas.canonical import postgres_text, require_storable
 from schemas.choices import Rating
 from schemas.errors import BadInput, NotFound
 from schemas.feedback import FeedbackRecord
@@ -63,6 +63,7 @@ async def give_feedback(
         NotFound: there is no such request.
         BadInput: it has no answer, is another user's, or something said of it is not as it should be.
     """
+    require_storable(user, "user")
     given = _Given(response_id, rating, notes, user, _labels(categories), correction)
     if rating not in get_args(Rating):
         raise BadInput(f"{rating!r} is no rating: give {', '.join(get_args(Rating))}")

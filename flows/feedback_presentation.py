@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from flows.migration_report import printable
 from flows.presentation import console, table, write_json
 from schemas.feedback import FeedbackRecord, FeedbackReport
 
@@ -29,7 +30,8 @@ def show_feedback(given: FeedbackRecord, *, as_json: bool) -> int:
     who = f" of {given.user_id}" if given.user_id else ""
     more = f" ({', '.join(given.categories)})" if given.categories else ""
     more += ", with a correction" if given.correction else ""
-    console().print(f"feedback{who} on {given.response_id}: {given.rating}{more}", soft_wrap=True, markup=False)
+    line = printable(f"feedback{who} on {given.response_id}: {given.rating}{more}")
+    console().print(line, soft_wrap=True, markup=False)
     return 0
 
 
@@ -41,7 +43,7 @@ def show_feedback_report(report: FeedbackReport, *, as_json: bool) -> int:
         out = console()
         out.print(f"{report.recorded} recorded, {len(report.rejected)} rejected", markup=False)
         for row in report.rejected:
-            out.print(f"row {row.row}: {row.reason}", soft_wrap=True, markup=False)
+            out.print(printable(f"row {row.row}: {row.reason}"), soft_wrap=True, markup=False)
     return 1 if report.rejected else 0
 
 
@@ -50,9 +52,10 @@ def show_all_feedback(found: Sequence[FeedbackRecord], *, as_json: bool) -> int:
     if as_json:
         write_json(_Listed(feedback=tuple(found)))
         return 0
-    rows = [
-        (row.response_id, row.user_id, row.rating, ", ".join(row.categories), row.notes, row.correction)
-        for row in found
-    ]
-    console().print(table("", ("response", "user", "rating", "categories", "notes", "correction"), rows))
+    rows = [[printable(str(cell or "")) for cell in _cells(row)] for row in found]
+    console().print(table("", ("response", "user", "rating", "categories", "notes", "correction"), rows), markup=False)
     return 0
+
+
+def _cells(row: FeedbackRecord) -> tuple[object, ...]:
+    return row.response_id, row.user_id, row.rating, ", ".join(row.categories), row.notes, row.correction

@@ -50,6 +50,8 @@ async def record_feedback(
     """
     if bool(file) == (response is not None) or (response is not None and not rating):
         raise BadInput("give a response and its rating, or a file with many")
+    if file and (rating or notes or categories or correction):
+        raise BadInput("a file says itself what is thought of each response: beside it, only a user can be given")
     if response is None or not rating:
         return await give_feedback_of(Path(file), user=user or None)
     return await give_feedback(

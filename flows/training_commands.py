@@ -42,6 +42,7 @@ def export_training(
     family_likeness: float = 0.8,
     seed: str = "",
     redact: bool = True,
+    phone_region: str = "US",
     dedup: bool = True,
     near: float = 0.0,
     bare: Bare = False,
@@ -87,6 +88,8 @@ def export_training(
         Makes another division into training and test.
     redact
         Replace e-mail addresses, phone numbers, cards and keys.
+    phone_region
+        Country of phone numbers that are written without theirs, as AU.
     dedup
         Leave out rows that are equal to an earlier one.
     near
@@ -109,6 +112,7 @@ def export_training(
         "family_likeness": family_likeness,
         "seed": seed,
         "redact": redact,
+        "phone_region": phone_region.upper(),
         "dedup": dedup,
         "near": near,
     }

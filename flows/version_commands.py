@@ -12,7 +12,7 @@ from flows.command_options import Bare, Json
 from schemas.errors import BadInput
 
 if TYPE_CHECKING:
-    from schemas.versions import Variant
+    from schemas.versions import Variant, VersionRecord
 
 Switch = Parameter(negative="")
 
@@ -51,18 +51,21 @@ def versions_register(
     base
         What it was trained on.
     training_file
-        The file it learned from, whose hash and rows are kept.
+        The file it learned from, whose hash and rows are kept; or folder or id of a training export.
     export
-        Id of the training export that the file is of.
+        Id of the training export that the file is of; when not given, it is found by the file's hash.
     notes
         Whatever there is to say of it.
     """
     from flows.version_presentation import show_version
-    from tasks.versions.lineage import lineage_of
+    from tasks.versions.exports import lineage_of
     from tasks.versions.registry import register_version
 
-    lineage = lineage_of(training_file or None, base_model=base or None, export_id=export or None)
-    made = asyncio.run(register_version(purpose, model, lineage=lineage, notes=notes or None))
+    async def register() -> VersionRecord:
+        lineage = await lineage_of(training_file, base_model=base or None, export_id=export or None)
+        return await register_version(purpose, model, lineage=lineage, notes=notes or None)
+
+    made = asyncio.run(register())
     return show_version(made, f"version {made.number} of {purpose} is {model}", as_json=json)
 
 

@@ -30,6 +30,7 @@ class ExportOptions(BaseModel):
             words, 0 to 1; 0: none. It takes a second reading.
         max_tokens: of a whole row; longer ones are set aside. 0: no limit.
         fits: a model: rows that are longer than its context are set aside, whatever `max_tokens` says.
+        phone_region: country, as ISO 3166 has it, of phone numbers that are written without theirs.
         test_share: of prompt families that go to the test file.
         family_likeness: prompts that are so much alike, as above, are one family; 0: only those of the same words.
     """
@@ -50,6 +51,7 @@ class ExportOptions(BaseModel):
     dedup: bool = True
     near: float = Field(0, ge=0, lt=1)
     redact: bool = True
+    phone_region: str = Field("US", pattern=r"^[A-Z]{2}$")
     max_tokens: int = Field(0, ge=0)
     fits: str = ""
     test_share: float = Field(0, ge=0, lt=1)
@@ -72,8 +74,9 @@ class ExportManifest(BaseModel):
     """What stands in `manifest.json`: nothing in it differs between two exports of the same data with the same options.
 
     Attributes:
-        redacted: how often each kind of personal data or secret was replaced.
-        set_aside: calls that met the filters and are in no file, by reason; `set-aside.jsonl` names each.
+        redacted: how often each kind of personal data or secret was replaced, in all calls that can be examples.
+        set_aside: calls that met the filters and rows made of them that are in no file, by reason; `set-aside.jsonl`
+            names the calls of each. Of a call that makes several rows one may be set aside and another not.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Iterator
+from os.path import isfile
 from pathlib import Path
 from uuid import UUID
 
@@ -48,8 +50,10 @@ async def give_feedback_of(path: Path, *, user: str | None = None) -> FeedbackRe
         user: who said so in lines that name nobody.
 
     Raises:
-        BadInput: the file cannot be read, or a column is missing or unknown.
+        BadInput: the file cannot be read to its end, or a column is missing, twice or unknown; nothing is recorded
+            (of a pipe, what came before that is).
     """
+    _require_whole(path)
     recorded, rejected = 0, []
     async with open_ledger():
         for number, fields in _lines(path):
@@ -73,15 +77,23 @@ async def give_feedback_of(path: Path, *, user: str | None = None) -> FeedbackRe
     return FeedbackReport(recorded=recorded, rejected=tuple(rejected), status="failed" if rejected else "completed")
 
 
+def _require_whole(path: Path) -> None:
+    """The file can be read to its end; a pipe, which can be read only once, is not looked at."""
+    if isfile(path):
+        deque(_lines(path), maxlen=0)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each record with the number of its last line, without the fields that are empty."""
+    """Each record that says something, with the number of its last line, without the fields that are empty."""
     csv.field_size_limit(LARGEST_FIELD)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True, restkey="fields without a column")
             _require_columns(path, reader.fieldnames or ())
             for record in reader:
-                yield reader.line_num, {name: value for name, value in record.items() if value}
+                said = {name: value for name, value in record.items() if value}
+                if said:
+                    yield reader.line_num, said
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -92,7 +104,9 @@ def _require_columns(path: Path, names: object) -> None:
     there = [str(name) for name in names] if isinstance(names, list | tuple) else []
     missing = [name for name in COLUMNS[:2] if name not in there]
     unknown = [name for name in there if name not in COLUMNS]
-    if missing or unknown:
-        wrong = f"has no column {', '.join(missing)}" if missing else f"has an unknown column {', '.join(unknown)}"
+    twice = [name for name in COLUMNS if there.count(name) > 1]
+    if missing or unknown or twice:
+        wrong = f"has an unknown column {', '.join(unknown)}" if unknown else f"has a column twice: {', '.join(twice)}"
+        wrong = f"has no column {', '.join(missing)}" if missing else wrong
         others = ", ".join(COLUMNS[2:])
         raise BadInput(f"{path} {wrong}: it needs response and rating, and may have {others}")

@@ -89,5 +89,5 @@ def _read_parquet(path: Path) -> Iterator[Record]:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1000):
+        for batch in file.iter_batches(batch_size=100):
             yield from batch.to_pylist()

@@ -19,7 +19,7 @@ class Choice:
     options: ExportOptions
     groups: list[int] = field(default_factory=list)
     testing: bytearray = field(default_factory=bytearray)
-    _taken: set[int] = field(default_factory=set)
+    _taken: set[tuple[int, object]] = field(default_factory=set)
 
     def part(self, number: int, row: Row) -> str:
         """The file of the row: rows of one prompt family, and of those alike to it, have the same."""
@@ -27,11 +27,14 @@ class Choice:
             return "test" if self.testing[number] else "train"
         return "test" if is_for_testing(row.prompt, self.options.test_share, self.options.seed) else "train"
 
-    def take(self, number: int) -> bool:
-        """Whether no row that is nearly equal was taken; from now on, one was."""
+    def take(self, number: int, row: Row) -> bool:
+        """Whether no row that is nearly equal was taken; from now on, one was.
+
+        An answer to follow and one to avoid are not, however alike they are: the difference is what is to be learned.
+        """
         if not self.groups:
             return True
-        group = self.groups[number]
+        group = (self.groups[number], row.record.get("label"))
         if group in self._taken:
             return False
         self._taken.add(group)

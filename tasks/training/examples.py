@@ -11,12 +11,14 @@ from uuid import UUID
 
 import orjson
 
-from blocks.providers.token_bound import count_text_tokens
+from blocks.providers.vocabularies import token_counter
 from schemas.choices import Opinion
 from tasks.training.reading import CallRead, parse
 
 ROLES = frozenset({"system", "user", "assistant"})
 _NO_WORD = re.compile(r"[\W_]+")
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+"""The Markdown fence that the gateway overlooks."""
 
 Turn = dict[str, str]
 
@@ -37,7 +39,7 @@ class Example:
         prompt: the turns that were sent, each with `role` and `content`.
         answer: the correction, where there is one, else what was given.
         given: what the model answered.
-        tokens: of prompt and answer; as the provider counted, else the most they are taken to have.
+        tokens: of prompt and answer; as the provider counted, else by `tokens_of`.
     """
 
     id: UUID
@@ -74,7 +76,7 @@ def example_of(call: CallRead) -> Example | str:
     if schema is not None and not _fits(answer, schema):
         return "the answer does not fit its schema"
     sent, got = call.input_tokens, call.output_tokens
-    tokens = _tokens(prompt, answer) if correction or sent is None or got is None else sent + got
+    tokens = tokens_of(prompt, answer, call.model) if correction or sent is None or got is None else sent + got
     return Example(call.id, prompt, answer, given, call.opinion, call.score, tokens, call.model, schema is not None)
 
 
@@ -87,7 +89,13 @@ def redacted(example: Example, redactor: Redacts) -> Example | str:
         return example
     if example.structured and not _is_json(answer):
         return "redaction would break the JSON of the answer"
-    return replace(example, prompt=prompt, answer=answer, given=given, tokens=_tokens(prompt, answer))
+    return replace(example, prompt=prompt, answer=answer, given=given, tokens=tokens_of(prompt, answer, example.model))
+
+
+def tokens_of(prompt: Iterable[Turn], answer: str, model: str) -> int:
+    """The tokens of a row's texts by the vocabulary of the model; where that is not here, the most they can have."""
+    count = token_counter(model)
+    return sum(count(turn["content"]) for turn in prompt) + count(answer)
 
 
 def first_question(prompt: Iterable[Turn]) -> str:
@@ -114,22 +122,23 @@ def _objection_to(prompt: Any) -> str | None:
         return "the prompt is not text"
 
 
-def _tokens(prompt: Iterable[Turn], answer: str) -> int:
-    return sum(count_text_tokens(turn["content"]) for turn in prompt) + count_text_tokens(answer)
-
-
 def _fits(answer: str, schema: Any) -> bool:
     """Whether the answer is JSON with the members that the schema requires at the top."""
     if not _is_json(answer):
         return False
     required = schema.get("required", []) if isinstance(schema, dict) else []
-    value = orjson.loads(answer)
+    value = orjson.loads(_without_fence(answer))
     return not required or (isinstance(value, dict) and all(name in value for name in required))
 
 
 def _is_json(text: str) -> bool:
     try:
-        orjson.loads(text)
+        orjson.loads(_without_fence(text))
     except ValueError:
         return False
     return True
+
+
+def _without_fence(text: str) -> str:
+    fenced = _FENCED.fullmatch(text)
+    return fenced[1] if fenced else text

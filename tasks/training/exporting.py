@@ -16,6 +16,7 @@ from schemas.training import ExportManifest, ExportOptions, ExportReport
 from tasks.ledger.runs import Run, hold_run_here
 from tasks.training.checking import warnings_of
 from tasks.training.reading import reading
+from tasks.training.redaction import require_region
 from tasks.training.writing import Moment, manifest_bytes, write_export
 
 # Ids are given before rows are visible, and outcomes before feedback: a moment is what bounds both.
@@ -43,6 +44,8 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
         ConfigurationError: there is no such model.
         DatabaseUnavailable: the connection was lost; the run can be gone on with.
     """
+    if options.redact:
+        require_region(options.phone_region)
     options = await _within_context(run, options)
     until, replaced = await _in_ledger(run, _begin, out, options)
     engine = create_database(run.ledger.engine.url)
@@ -88,10 +91,17 @@ def _begin(connection: Connection, run: Run, out: Path, options: ExportOptions) 
     hold_run_here(connection, run.attempt)
     values = {"run": run.id, "format": options.format, "path": str(out), "options": options.model_dump_json()}
     begun = connection.execute(_BEGIN, values).rowcount == 1
-    if begun and out.exists():
+    if begun and _is_there(out):
         raise BadInput(f"{out} is there already: give another folder, or remove it", path=str(out))
     until: datetime = connection.execute(_BEGUN, {"run": run.id}).one().until
     return until, 0 if begun else int(connection.execute(_REPLACED, {"until": until}).scalar_one())
+
+
+def _is_there(out: Path) -> bool:
+    try:
+        return out.exists()
+    except OSError as error:
+        raise BadInput(f"{out} cannot be written: {error.strerror or error}", path=str(out)) from error
 
 
 def _complete(connection: Connection, run: Run, manifest: ExportManifest, sha256: str) -> None:
@@ -102,6 +112,11 @@ def _complete(connection: Connection, run: Run, manifest: ExportManifest, sha256
 def _warnings(manifest: ExportManifest, replaced: int) -> tuple[str, ...]:
     train = next(file for name, file in manifest.files.items() if name.startswith("train."))
     warnings = [*warnings_of(manifest.options.format, train.rows)]
+    if manifest.options.test_share and manifest.rows and train.rows in (0, manifest.rows):
+        warnings.append(
+            f"all {manifest.rows} rows are in one file: the prompts are few families, "
+            "which --family-likeness 0 divides by their words alone"
+        )
     if replaced:
         warnings.append(f"{replaced} ratings were replaced since the export began: it may differ from what it was then")
     return tuple(warnings)

@@ -17,6 +17,8 @@ from schemas.training import ExportedFile, Record
 
 AT_ONCE = 1000
 """Rows of Parquet that are gathered; a row group of them."""
+SIGNS_AT_ONCE = 16 << 20
+"""Of the texts of such rows; from there on a row group has fewer."""
 BUFFER_BYTES = 1 << 20
 BLOCKS_WAITING = 4
 
@@ -120,13 +122,15 @@ class Parquet:
         self._schema = _schema()
         self._writer: Any = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self._gathered: list[Record] = []
+        self._gathered_signs = 0
 
     def write(self, record: Record, line: bytes, tokens: int) -> None:
         """The row is the next."""
         self._gathered.append(record)
+        self._gathered_signs += len(record["original"]) + 2 * sum(len(turn["content"]) for turn in record["messages"])
         self.rows += 1
         self.tokens += tokens
-        if len(self._gathered) == AT_ONCE:
+        if len(self._gathered) == AT_ONCE or self._gathered_signs > SIGNS_AT_ONCE:
             self._flush()
 
     def close(self) -> ExportedFile:
@@ -143,7 +147,7 @@ class Parquet:
 
         if self._gathered:
             self._writer.write_table(pyarrow.Table.from_pylist(self._gathered, schema=self._schema))
-            self._gathered = []
+            self._gathered, self._gathered_signs = [], 0
 
 
 def _schema() -> Any:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from blocks.providers.token_bound import count_text_tokens
 from schemas.choices import ExportFormat
 from schemas.training import ExportOptions, Record
-from tasks.training.examples import ROLES, Example, Turn
+from tasks.training.examples import ROLES, Example, Turn, tokens_of
 from tasks.training.openai_rules import fault_in_chat, fault_in_pair
 
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -59,8 +58,8 @@ def pair(example: Example, chosen: str, rejected: str, ids: tuple[UUID, ...], op
         }
     else:
         record = {"prompt": example.prompt, "chosen": answered(chosen), "rejected": answered(rejected)}
-    said = sum(count_text_tokens(turn["content"]) for turn in example.prompt)
-    tokens = said + max(count_text_tokens(chosen), count_text_tokens(rejected))
+    said = tokens_of(example.prompt, "", example.model)
+    tokens = said + max(tokens_of((), answer, example.model) for answer in (chosen, rejected))
     return Row(record, ids, tokens, example.prompt, (chosen, rejected))
 
 
@@ -75,7 +74,7 @@ def _judged(example: Example) -> Sequence[Row] | str:
         Row(
             {"prompt": example.prompt, "completion": answered(text), "label": label},
             (example.id,),
-            example.tokens,
+            example.tokens if text == example.answer else tokens_of(example.prompt, text, example.model),
             example.prompt,
             (text,),
         )
@@ -84,7 +83,12 @@ def _judged(example: Example) -> Sequence[Row] | str:
 
 
 def _openai(example: Example) -> Record:
-    return {"messages": [*example.prompt, {"role": "assistant", "content": example.answer}]}
+    return {"messages": [*map(_only_read, example.prompt), {"role": "assistant", "content": example.answer}]}
+
+
+def _only_read(turn: Turn) -> Record:
+    """The turn; an answer that was given before is not learned, whatever was thought of it."""
+    return {**turn, "weight": 0} if turn["role"] == "assistant" else turn
 
 
 def _trl(example: Example) -> Record:

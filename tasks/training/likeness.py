@@ -1,7 +1,8 @@
 """Which texts are nearly equal: MinHash over runs of three words, and buckets of those that agree in a band of it.
 
 Of each text are kept 128 bytes of its signature (the lowest byte of each of 128 minima, as in Li and König, "b-bit
-minwise hashing", 2010) and four bytes a band: about 210 bytes, 65 MB for 300,000 texts.
+minwise hashing", 2010) and four bytes a band: about 210 bytes, 65 MB for 300,000 texts. One band more is the whole
+signature, so that texts of the same words always meet, however many that are half like them are in their buckets.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Likeness:
 
         if self._filled == BLOCK:
             self._signatures.append(numpy.empty((BLOCK, MINIMA), numpy.uint8))
-            self._buckets.append(numpy.empty((BLOCK, self._bands), numpy.uint32))
+            self._buckets.append(numpy.empty((BLOCK, self._bands + 1), numpy.uint32))
             self._filled = 0
         minima = self._minima
         minima.clear()
@@ -62,6 +63,7 @@ class Likeness:
         step = self._rows
         for band in range(self._bands):
             self._buckets[-1][self._filled, band] = zlib.crc32(values[band * step : (band + 1) * step].tobytes())
+        self._buckets[-1][self._filled, self._bands] = zlib.crc32(values.tobytes())
         self._filled += 1
 
     def groups(self) -> list[int]:
@@ -72,13 +74,18 @@ class Likeness:
             return []
         texts = (len(self._signatures) - 1) * BLOCK + self._filled
         first = list(range(texts))
-        for band in range(self._bands):
-            bucket = numpy.concatenate([block[:, band] for block in self._buckets])[:texts]
-            order = numpy.argsort(bucket, kind="stable")
+        for band in range(self._bands + 1):
+            bucket, following = (self._band(place)[:texts] for place in (band, (band + 1) % self._bands))
+            order = numpy.lexsort((following, bucket))  # in a bucket, those that agree in a second band are neighbours
             beside = numpy.flatnonzero(bucket[order[1:]] == bucket[order[:-1]])
             for one, other in self._alike(order[beside], order[beside + 1]):
                 _join(first, one, other)
         return [_root(first, text) for text in range(texts)]
+
+    def _band(self, band: int) -> Any:
+        import numpy
+
+        return numpy.concatenate([block[:, band] for block in self._buckets])
 
     def _alike(self, ones: Any, others: Any) -> Iterator[tuple[int, int]]:
         """The pairs that agree in enough of their signatures, and not in a bucket alone."""

@@ -9,9 +9,24 @@ from schemas.training import ExportOptions
 from tasks.training.examples import Example
 from tasks.training.formats import Row, pair
 
+DECIMALS = 9
+"""Of differences between scores: 0.5 is 0.1 above 0.4, also in binary."""
+
 
 def pairs_of(group: Sequence[Example], options: ExportOptions) -> Iterator[Row]:
-    """The pairs among examples that have the same prompt; two equal answers make none."""
+    """The pairs among examples that have the same prompt.
+
+    Two equal answers make none, nor do two of which the opposite was said before: corrections and what people thought
+    come before scores.
+    """
+    said: set[tuple[str, ...]] = set()
+    for row in _every_pair(group, options):
+        if row.answers[::-1] not in said:
+            said.add(row.answers)
+            yield row
+
+
+def _every_pair(group: Sequence[Example], options: ExportOptions) -> Iterator[Row]:
     if "corrections" in options.pairs:
         for example in group:
             if example.corrected and example.given.strip():
@@ -40,5 +55,5 @@ def _by_score(group: Sequence[Example], margin: float) -> Iterator[tuple[Example
     """The answer that scores best with each that scores lower by the margin."""
     scored = sorted((-example.score, example.id, example) for example in group if example.score is not None)
     for low, _, worse in scored[1:]:
-        if low - scored[0][0] >= margin:
+        if round(low - scored[0][0], DECIMALS) >= margin:
             yield scored[0][2], worse

@@ -22,13 +22,15 @@ _COLUMNS = """
     calls.id, calls.request, calls.response, coalesce(said.opinion, 'none'), said.correction, calls.model,
     calls.input_tokens, calls.output_tokens, calls.finish_reason, {score}
 """
-# One row a response however many rated it; of corrections the latest counts.
+# One row a response however many rated it; of corrections the latest counts. Applications may rate a replay themselves.
 _SAID = """
-    SELECT response_id,
+    SELECT coalesce(replays.replayed_from, response_id) AS response_id,
         CASE sign(count(*) FILTER (WHERE rating = 'positive') - count(*) FILTER (WHERE rating = 'negative'))
             WHEN 1 THEN 'positive' WHEN -1 THEN 'negative' ELSE 'neutral' END AS opinion,
-        (array_agg(correction ORDER BY updated_at DESC, id) FILTER (WHERE correction IS NOT NULL))[1] AS correction
-    FROM feedback WHERE updated_at <= %(until)s GROUP BY response_id
+        (array_agg(correction ORDER BY said.updated_at DESC, said.id) FILTER (WHERE correction IS NOT NULL))[1]
+            AS correction
+    FROM feedback AS said LEFT JOIN llm_requests AS replays ON replays.id = response_id AND replayed_from IS NOT NULL
+    WHERE said.updated_at <= %(until)s GROUP BY 1
 """
 # `overall` is what the latest version of the analysis gave; of a call that several sweeps replayed, the highest.
 _SCORES = """
@@ -39,7 +41,10 @@ _SCORES = """
         ORDER BY responses.id, analysis_version DESC, quality_metrics.id
     ) AS latest GROUP BY request_id
 """
-_ALWAYS = "calls.kind = 'chat' AND calls.status = 'succeeded' AND calls.completed_at <= %(until)s"
+# Of what was migrated it is not always known how long it took.
+_ALWAYS = """
+    calls.kind = 'chat' AND calls.status = 'succeeded' AND coalesce(calls.completed_at, calls.created_at) <= %(until)s
+"""
 _WHEN_SET = {
     "project": "calls.project = %(project)s",
     "since": "calls.created_at >= %(since)s",

@@ -6,11 +6,12 @@ once. Whatever kills the process leaves no folder of the name that was asked for
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -57,18 +58,44 @@ def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions
     the same content, it stays as it is.
 
     Raises:
-        BadInput: something else is there, or nothing can be written there.
+        BadInput: something else is there, or being written there, or nothing can be.
         ExpectationFailed: a row is not as the format wants it; the message names it.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        manifest = _fill(partial, calls, options, progress)
-        _move(partial, folder)
+        with _alone_in(partial):
+            manifest = _fill(partial, calls, options, progress)
+            _move(partial, folder)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror or error}") from error
     return manifest
+
+
+@contextmanager
+def _alone_in(partial: Path) -> Iterator[None]:
+    """Inside, the folder is there, empty, and no other export writes into it; whatever ends the process frees it.
+
+    Raises:
+        BadInput: another does.
+    """
+    partial.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if not _lock(descriptor) or not os.path.samestat(os.fstat(descriptor), partial.stat()):
+            raise BadInput(f"another export is being written into {partial}", path=str(partial))
+        for left in partial.iterdir():
+            left.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def manifest_bytes(manifest: ExportManifest) -> bytes:
@@ -80,7 +107,8 @@ def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progr
     with closing(Disk()) as disk:
         choice = Choice(options)
         if looks_first(options):
-            choice = choose(RowMaker(options, Redactor(), lambda ids, reason: None).rows(calls), options)
+            looked_at = RowMaker(options, Redactor(options.phone_region), lambda ids, reason: None)
+            choice = choose(looked_at.rows(calls), options)
         export = _Export(folder, options, progress, disk, choice)
         maker = RowMaker(options, export.redactor, export.set_aside)
         for number, row in enumerate(maker.rows(calls)):
@@ -97,11 +125,11 @@ class _Export:
     progress: Moment
     disk: Disk
     choice: Choice
-    redactor: Redactor = field(default_factory=Redactor)
     reasons: Counter[str] = field(default_factory=Counter)
     seen: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.redactor = Redactor(self.options.phone_region)
         self._kind = "parquet" if self.options.format == "parquet" else "jsonl"
         parts = ("train", "test") if self.options.test_share else ("train",)
         self._files: dict[str, RowFile] = {part: self._file(f"{part}.{self._kind}") for part in parts}
@@ -156,7 +184,7 @@ class _Export:
             return f"longer than {self.options.max_tokens} tokens"
         if self.options.dedup and self._is_there(row, line):
             return "duplicate"
-        return None if self.choice.take(number) else "nearly a duplicate"
+        return None if self.choice.take(number, row) else "nearly a duplicate"
 
     def _is_there(self, row: Row, line: bytes) -> bool:
         told = line or orjson.dumps({name: value for name, value in row.record.items() if name != "id"})

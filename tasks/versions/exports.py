@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from sqlalchemy import TextClause, text
 from blocks.database import database_errors
 from schemas.errors import BadInput, NotFound
 from schemas.fine_tuning import Method
-from tasks.ledger.session import Ledger
-from tasks.versions.lineage import TrainingFile
+from schemas.versions import Lineage
+from tasks.ledger.session import Ledger, open_ledger
+from tasks.versions.lineage import TrainingFile, read_training_file
 
 TRAINING_FILE = "train.jsonl"
 _FORMATS: dict[Method, str] = {"supervised": "openai-sft", "dpo": "openai-dpo"}
@@ -62,12 +64,40 @@ async def export_of(ledger: Ledger, file: TrainingFile, method: Method) -> UUID 
     Raises:
         BadInput: it was written for something else than `method`.
     """
-    export = await _find(ledger, _BY_FILE, sha256=file.sha256, folder=str(file.path.absolute().parent))
+    export = await _of_file(ledger, file)
     if export is None:
         return None
     if export.format != _FORMATS[method]:
         raise BadInput(f"{file.path} was exported as {export.format}, and {method} wants {_FORMATS[method]}")
     return export.id
+
+
+async def lineage_of(training: str, *, base_model: str | None = None, export_id: str | None = None) -> Lineage:
+    """The lineage of a model, as far as what it learned from tells it: a file, or the folder or id of an export.
+
+    Args:
+        training: empty: nothing is known of it.
+        export_id: kept as it is; when not given, it is the export on record that wrote the file, found by its hash.
+
+    Raises:
+        NotFound, BadInput: as `training_path`; or the file cannot be read, or has no row.
+    """
+    if not training:
+        return Lineage(base_model=base_model, export_id=export_id)
+    async with open_ledger() as ledger:
+        file = await asyncio.to_thread(read_training_file, await training_path(ledger, training))
+        export = None if export_id else await _of_file(ledger, file)
+    return Lineage(
+        base_model=base_model,
+        export_id=str(export.id) if export else export_id,
+        training_path=str(file.path.absolute()),
+        training_sha256=file.sha256,
+        training_rows=file.rows,
+    )
+
+
+async def _of_file(ledger: Ledger, file: TrainingFile) -> ExportRecord | None:
+    return await _find(ledger, _BY_FILE, sha256=file.sha256, folder=str(file.path.absolute().parent))
 
 
 async def _find(ledger: Ledger, query: TextClause, **values: object) -> ExportRecord | None:

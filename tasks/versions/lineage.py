@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import BadInput
-from schemas.versions import Lineage
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,3 @@ def read_training_file(path: Path) -> TrainingFile:
     if not rows:
         raise BadInput(f"{path} has no row to learn from")
     return TrainingFile(path, digest.hexdigest(), rows)
-
-
-def lineage_of(path: str | None, *, base_model: str | None = None, export_id: str | None = None) -> Lineage:
-    """The lineage of a model that learned from the file, as far as the file tells it."""
-    if path is None:
-        return Lineage(base_model=base_model, export_id=export_id)
-    file = read_training_file(Path(path))
-    return Lineage(
-        base_model=base_model,
-        export_id=export_id,
-        training_path=str(file.path.absolute()),
-        training_sha256=file.sha256,
-        training_rows=file.rows,
-    )

@@ -62,7 +62,7 @@ def test_every_format_is_read_back_row_for_row(settings: Settings, answers: list
             rows = our_reading(folder, part)
             told = found[chosen][part]
             assert len(rows) >= 10, (chosen, part)
-            assert told["datasets"] == rows, (chosen, part)
+            assert there(told["datasets"]) == there(rows), (chosen, part)
             assert told["pandas"] == rows, (chosen, part)
             if chosen != "openai-dpo":  # which is no type of TRL's
                 assert told["trl"] == [templated(chosen, row) for row in rows], (chosen, part)
@@ -86,6 +86,15 @@ def our_reading(folder: Path, part: str) -> list[Any]:
     if (folder / f"{part}.parquet").exists():
         return list(parquet.read_table(folder / f"{part}.parquet").to_pylist())
     return [json.loads(line) for line in (folder / f"{part}.jsonl").read_bytes().split(b"\n") if line]
+
+
+def there(value: Any) -> Any:
+    """The value without members that are None: `datasets` gives every turn the members that one has, as a weight."""
+    if isinstance(value, list):
+        return [there(member) for member in value]
+    if isinstance(value, dict):
+        return {name: there(member) for name, member in value.items() if member is not None}
+    return value
 
 
 def completions(rows: list[Any]) -> list[str]:

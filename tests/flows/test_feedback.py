@@ -45,6 +45,13 @@ def test_feedback_is_given_replaced_and_read_back(headrace: Run, look: Look, res
     assert len(look("SELECT * FROM feedback")) == 1
 
 
+def test_what_was_said_is_shown_as_it_is_and_no_terminal_obeys_it(headrace: Run, response: UUID) -> None:
+    said = "[/b] [red]not\x1b[2J clear"
+    assert headrace("feedback", response, "negative", "--note", said, "--bare").code == 0
+    shown = headrace("feedback", "show", response)
+    assert (shown.code, "[/b] [red]not\\x1b[2J clear" in " ".join(shown.out.split())) == (0, True)
+
+
 def test_another_s_response_is_refused(headrace: Run, look: Look, response: UUID) -> None:
     refused = headrace("feedback", response, "positive", "--user", "bob", "--bare")
     assert (refused.code, refused.reason) == (2, f"headrace: response {response} is not bob's to rate")
@@ -90,6 +97,7 @@ def test_a_file_s_good_rows_are_recorded_and_its_bad_ones_named(
         (b"", "has no column response, rating"),
         (b"response,rating\n\xff,positive\n", "is no CSV file in UTF-8"),
         (b'response,rating\n"a"b,positive\n', "is no CSV file in UTF-8"),
+        (b"response,rating,rating\n", "has a column twice: rating"),
     ],
 )
 def test_what_is_no_such_file_is_bad_input(headrace: Run, tmp_path: Path, content: bytes, reason: str) -> None:
@@ -99,6 +107,26 @@ def test_what_is_no_such_file_is_bad_input(headrace: Run, tmp_path: Path, conten
     assert done.code == 2
     assert reason in done.reason
     assert "cannot be read" in headrace("feedback", "--from", tmp_path / "none.csv", "--bare").reason
+
+
+def test_nothing_is_recorded_of_a_file_that_breaks_off_and_empty_lines_are_none(
+    headrace: Run, look: Look, response: UUID, tmp_path: Path
+) -> None:
+    file = tmp_path / "said.csv"
+    file.write_text(f'response,rating,notes\n{response},positive,\n{response},negative,"never clo')
+    refused = headrace("feedback", "--from", file, "--bare")
+    assert (refused.code, "is no CSV file in UTF-8" in refused.reason) == (2, True)
+    assert look("SELECT * FROM feedback") == []
+    file.write_text(f"response,rating,notes\n,,\n{response},positive,\n\n,,\n")
+    assert headrace("feedback", "--from", file, "--bare").out == "1 recorded, 0 rejected\n"
+    mixed = headrace("feedback", "--from", file, "--note", "why", "--bare")
+    assert (mixed.code, "beside it, only a user can be given" in mixed.reason) == (2, True)
+
+
+def test_a_name_that_cannot_be_stored_is_bad_input(headrace: Run, settings: Settings) -> None:
+    nobody_s = asyncio.run(complete("Why?", model="gpt-4o-mini")).request_id
+    refused = headrace("feedback", nobody_s, "positive", "--user", "ada\0", "--bare")
+    assert (refused.code, "has a NUL" in refused.reason) == (2, True)
 
 
 async def test_the_flow_takes_a_response_or_a_file(settings: Settings) -> None:

@@ -55,6 +55,21 @@ def test_the_lineage_of_a_model_says_which_export_it_learned_from(
     assert (version["export_id"], version["training_rows"], version["base_model"]) == (export_id, 3, BASE)
 
 
+@pytest.mark.parametrize("by", ["id", "folder", "file"])
+def test_a_version_that_is_registered_by_hand_is_traced_as_well(
+    headrace: Run, export: tuple[str, Path], look: Look, by: str
+) -> None:
+    export_id, folder = export
+    given = {"id": export_id, "folder": folder, "file": folder / "train.jsonl"}[by]
+    assert headrace("versions", "register", "radar", "ft:x", "--training-file", given, "--base", BASE).code == 0
+    told = ("--training-file", given, "--export", "elsewhere")
+    assert headrace("versions", "register", "radar", "ft:x", *told).code == 0
+    assert look("SELECT export_id, training_rows, training_path, base_model FROM model_versions ORDER BY number") == [
+        {"export_id": made, "training_rows": 3, "training_path": str(folder / "train.jsonl"), "base_model": base}
+        for made, base in ((export_id, BASE), ("elsewhere", None))
+    ]
+
+
 def test_a_file_that_was_changed_since_is_of_no_export(headrace: Run, export: tuple[str, Path], look: Look) -> None:
     file = export[1] / "train.jsonl"
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))

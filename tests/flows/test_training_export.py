@@ -214,6 +214,45 @@ def test_parquet_has_every_call_with_what_was_thought_of_it(headrace: Run, calls
     assert lines(out / "set-aside.jsonl") == [{"ids": [str(broken)], "reason": "the answer does not fit its schema"}]
 
 
+def test_what_an_application_said_of_a_replay_counts_for_the_answer(
+    headrace: Run, calls: Calls, look: Look, tmp_path: Path
+) -> None:
+    answered, replay = calls.add("Why?", "Because."), calls.add("Why?", "Because.", status="replayed")
+    look("UPDATE llm_requests SET replayed_from = :answered WHERE id = :replay", answered=answered, replay=replay)
+    look("INSERT INTO feedback (response_id, user_id, rating) VALUES (:id, 'bob', 'negative')", id=replay)
+    out = tmp_path / "made"
+    assert headrace("export-training", out, "--format", "trl-kto", "--bare").code == 0
+    assert [row["label"] for row in lines(out / "train.jsonl")] == [False]
+    assert lines(out / "manifest-rows.jsonl")[0]["ids"] == [str(answered)]
+
+
+def test_calls_of_which_it_is_not_known_when_they_ended_are_exported(
+    headrace: Run, calls: Calls, look: Look, tmp_path: Path
+) -> None:
+    calls.add("Why?", "Because.")
+    look("UPDATE llm_requests SET completed_at = NULL")  # as of calls that were migrated
+    out = tmp_path / "made"
+    assert headrace("export-training", out, "--format", "sharegpt", "--bare", "--json").json["manifest"]["rows"] == 1
+
+
+def test_a_division_that_leaves_one_file_empty_is_warned_of(headrace: Run, calls: Calls, tmp_path: Path) -> None:
+    for number in range(3):
+        calls.add("Why?", f"Because of {number}.")
+    made = ("--format", "trl-sft", "--test-share", 0.5, "--bare", "--json")
+    warnings = headrace("export-training", tmp_path / "made", *made).json["warnings"]
+    assert warnings == [
+        "all 3 rows are in one file: the prompts are few families, "
+        "which --family-likeness 0 divides by their words alone"
+    ]
+
+
+def test_what_cannot_be_is_refused_by_name(headrace: Run, calls: Calls, tmp_path: Path) -> None:
+    region = headrace("export-training", tmp_path / "made", "--format", "trl-sft", "--phone-region", "xx", "--bare")
+    assert (region.code, "XX is no region with phone numbers" in region.reason) == (2, True)
+    long = headrace("export-training", tmp_path / ("x" * 300), "--format", "trl-sft", "--bare")
+    assert (long.code, "cannot be written: File name too long" in long.reason) == (2, True)
+
+
 def test_a_folder_that_is_there_is_left_alone(headrace: Run, calls: Calls, tmp_path: Path) -> None:
     calls.add("Why?", "Because.")
     out = tmp_path / "made"

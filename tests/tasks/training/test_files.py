@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from schemas.errors import ExpectationFailed
-from tasks.training.files import BUFFER_BYTES, Disk, JsonLines
+from tasks.training.files import BUFFER_BYTES, SIGNS_AT_ONCE, Disk, JsonLines, Parquet
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ def test_a_full_disk_is_told_while_rows_are_made(tmp_path: Path, disk: Disk) -> 
     file = JsonLines(path, disk)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         write_blocks(file, 20)
+
+
+def test_a_table_of_large_rows_does_not_gather_many_of_them(tmp_path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    text = "x" * 1_000_000
+    record = {"messages": [{"role": "assistant", "content": text}], "completion": text, "original": text}
+    table = Parquet(tmp_path / "rows.parquet")
+    for _ in range(20):
+        table.write(record, b"", 1)
+    assert table.close().rows == 20
+    rows_at_once = SIGNS_AT_ONCE // 3_000_000 + 1
+    assert parquet.ParquetFile(tmp_path / "rows.parquet").num_row_groups == -(-20 // rows_at_once)
 
 
 def write_blocks(file: JsonLines, blocks: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from schemas.training import ExportOptions
 from tasks.training.checking import check_file
 from tasks.training.choosing import is_for_testing
 from tasks.training.examples import example_of, family_of
-from tasks.training.formats import fault_in
+from tasks.training.formats import Row, fault_in, rows_of
 from tasks.training.reading import CallRead
 from tasks.training.writing import Moment, write_export
 
@@ -118,6 +119,29 @@ def test_tokens_are_the_provider_s_count_unless_the_answer_was_corrected() -> No
     assert (corrected.answer, corrected.given, corrected.corrected) == ("Since.", "Because.", True)
 
 
+def test_each_of_two_judged_answers_has_its_own_tokens(tmp_path: Path) -> None:
+    long = call(answer="because " * 500, correction="Because.")
+    made = write_export(tmp_path / "out", [long], ExportOptions(format="trl-kto", max_tokens=50), Moment())
+    assert (made.rows, made.set_aside) == (1, {"longer than 50 tokens": 1})
+
+
+def test_answers_given_before_are_read_and_not_learned() -> None:
+    example = example_of(call([USER, {"role": "assistant", "content": "Bad."}, USER]))
+    assert not isinstance(example, str)
+    (row,) = rows_of(example, ExportOptions(format="openai-sft"))
+    assert isinstance(row, Row)
+    assert row.record["messages"] == [USER, {"role": "assistant", "content": "Bad.", "weight": 0}, USER, SAID]
+    assert fault_in(row.record, "openai-sft") is None
+
+
+def test_a_fence_around_json_is_overlooked_as_the_gateway_does() -> None:
+    fenced = '```json\n{"a": 1}\n```'
+    example = example_of(call(answer=fenced, output_schema={"required": ["a"]}))
+    assert not isinstance(example, str)
+    assert example.answer == fenced
+    assert example_of(call(answer=fenced, output_schema={"required": ["b"]})) == "the answer does not fit its schema"
+
+
 def test_case_and_signs_do_not_part_a_family() -> None:
     system = {"role": "system", "content": "Be brief."}
     asked = [[system, {"role": "user", "content": text}] for text in ("Why, though?", " WHY though", "ｗｈｙ_though!")]
@@ -145,3 +169,15 @@ def test_an_export_that_was_renamed_before_it_was_killed_stays(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         write_export(tmp_path / "file" / "out", [call()], options, Moment())
+
+
+def test_two_exports_are_never_written_into_one_folder(tmp_path: Path) -> None:
+    options = ExportOptions(format="trl-sft")
+
+    def calls() -> Iterator[CallRead]:
+        yield call()
+        with pytest.raises(BadInput, match=r"another export is being written into .*\.out\.partial"):
+            write_export(tmp_path / "out", [call(answer="Other.")], options, Moment())
+
+    assert write_export(tmp_path / "out", calls(), options, Moment()).rows == 1
+    assert b"Because." in (tmp_path / "out" / "train.jsonl").read_bytes()

@@ -62,6 +62,13 @@ def test_what_is_alike_to_something_alike_is_in_its_group_and_blocks_are_no_bord
     assert Likeness(0.5).groups() == []
 
 
+def test_texts_of_the_same_words_meet_however_many_are_half_like_them() -> None:
+    chosen, words = random.Random(7), text(1)
+    half = [" ".join("other" if chosen.random() < 0.1 else word for word in words) for _ in range(1500)]
+    found = groups([" ".join(words), *half, " ".join(words).upper(), " ".join(changed(words, 1))], 0.8)
+    assert found[-2:] == [0, 0]
+
+
 def call(number: int, question: str, answer: str, tokens: int = 1) -> CallRead:
     """An answered call as it is read."""
     request, response = {"messages": [{"role": "user", "content": question}]}, {"content": answer}
@@ -91,6 +98,14 @@ def test_rows_nearly_equal_to_one_that_was_taken_are_set_aside(tmp_path: Path) -
     assert (made.rows, made.set_aside) == (2, reasons)
     aside = [orjson.loads(line) for line in (tmp_path / "near" / "set-aside.jsonl").read_bytes().splitlines()]
     assert [UUID(row["ids"][0]).int for row in aside] == [1, 3, 4]
+
+
+def test_an_answer_to_avoid_is_no_duplicate_of_its_correction(tmp_path: Path) -> None:
+    given = text(3)
+    corrected = call(1, "Why?", " ".join(given))._replace(correction=" ".join(changed(given, 1)))
+    made = write_export(tmp_path / "out", [corrected], ExportOptions(format="trl-kto", near=0.8), Moment())
+    labels = [orjson.loads(line)["label"] for line in (tmp_path / "out" / "train.jsonl").read_bytes().splitlines()]
+    assert (made.rows, made.set_aside, labels) == (2, {}, [True, False])
 
 
 @pytest.mark.parametrize("likeness", [0.0, 0.8])

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine, create_engine, text
 
 from blocks.database import create_database, migrate, normal_url
@@ -21,6 +22,10 @@ from tests.scripted_provider import ScriptedProvider
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 TEMPLATE = "headrace_template"
+# The machine may be busy: an example may take its time.
+hypothesis_settings.register_profile("unhurried", deadline=None)
+hypothesis_settings.load_profile("unhurried")
+
 FOREIGN_VARIABLES = (
     *("PREFECT_API_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "DATABASE_URL"),
     *RUNPOD_VARIABLES,

@@ -276,7 +276,7 @@ _LIMITS = st.integers(1, 40).flatmap(
 
 
 @example("`a`\u0301", "markdown", ChunkLimits(3, 0), characters)  # code whose end an accent belongs to
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(_CONTENTS, st.sampled_from(["markdown", "latex", "text"]), _LIMITS, st.sampled_from([words, characters, utf8]))
 @example(" \u0301a", "markdown", ChunkLimits(1, 0), characters)
 @example("\u0600 a", "text", ChunkLimits(1, 0), characters)

@@ -92,7 +92,7 @@ _SCRAPS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(_SCRAPS)).map("".join))
 def test_any_text_is_read_without_a_mark_of_ours_left_in_it(source: str) -> None:
     content, _ = latex_to_markdown(source)

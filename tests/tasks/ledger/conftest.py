@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine, Row, create_engine, text
 
 from blocks.database import create_database, migrate, normal_url
@@ -22,10 +21,6 @@ from tests.tasks.ledger.worker_process import run_in_process
 # Forked from a server that has imported everything once.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", run_in_process.__module__])
-
-# The machine may be busy: an example may take its time.
-hypothesis_settings.register_profile("unhurried", deadline=None)
-hypothesis_settings.load_profile("unhurried")
 
 Look = Callable[..., list[Row[Any]]]
 

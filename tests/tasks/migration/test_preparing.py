@@ -56,7 +56,7 @@ def tables() -> list[Table]:
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: table.name)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_values_become_a_row_or_a_reject(table: Table, data: st.DataObject) -> None:
     names = FIELDS[table.name].split()
@@ -67,7 +67,7 @@ def test_any_values_become_a_row_or_a_reject(table: Table, data: st.DataObject) 
     assert b"apiKey" not in b"".join(value for row in result.rows for value in row if isinstance(value, bytes))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.sampled_from(["metric_name", "score", "coherence_score", "overall_score", "id", "created_at"]), VALUES

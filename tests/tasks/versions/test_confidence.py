@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.versions.confidence import (
@@ -95,7 +95,6 @@ def test_the_variance_by_hand() -> None:
     effect=st.floats(0.005, 0.5),
     level=st.floats(0.001, 0.5),
 )
-@settings(deadline=None)
 def test_p_is_below_the_error_rate_exactly_where_the_interval_leaves_out_0(
     difference: float, variance: float, effect: float, level: float
 ) -> None:

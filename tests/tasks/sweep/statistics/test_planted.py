@@ -184,7 +184,7 @@ def _those_left(factor: Factor) -> Factor:
     return Factor(factor.name, tuple(factor.levels[place] for place in places), codes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 4), st.integers(1, 2), st.integers(0, 20))
 def test_whatever_is_missing_an_analysis_is_made_of_finite_numbers(
     seed: int, temperatures: int, top_ps: int, prompts: int, lost: int

@@ -32,7 +32,8 @@ smoke: $(READY)
 	rm -rf $(SMOKE_HOME)
 
 # Import direction and Alembic up, down and drift are tests among these. In two processes, as a machine has two cores;
-# what they cover is put together.
+# what they cover is put together. Each has a folder of its own, kept where a test fails: pytest closes the one it would
+# make to other users when it begins, and where we are root the other process's Postgres is one.
 tests: $(READY)
 	$(BIN)/coverage erase
 	@$(MAKE) --no-print-directory -j2 tests-of-flows tests-of-the-rest
@@ -40,10 +41,11 @@ tests: $(READY)
 	$(BIN)/coverage report
 
 tests-of-flows:
-	COVERAGE_FILE=$(CURDIR)/.coverage.flows $(PYTEST) tests/flows
+	room=$$(mktemp -d) && COVERAGE_FILE=$(CURDIR)/.coverage.flows $(PYTEST) --basetemp=$$room/t tests/flows && rm -rf $$room
 
 tests-of-the-rest:
-	COVERAGE_FILE=$(CURDIR)/.coverage.rest $(PYTEST) tests --ignore=tests/flows
+	room=$$(mktemp -d) && COVERAGE_FILE=$(CURDIR)/.coverage.rest $(PYTEST) --basetemp=$$room/t tests --ignore=tests/flows \
+		&& rm -rf $$room
 
 # Exports of real conversations, read back by `datasets`, `trl` and pandas.
 consumers: $(READY) $(CONSUMERS)/.ready

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +18,14 @@ AT_ONCE = 1000
 """Rows of Parquet that are gathered; a row group of them."""
 SIGNS_AT_ONCE = 16 << 20
 """Of the texts of such rows; from there on a row group has fewer."""
-BUFFER_BYTES = 1 << 20
-BLOCKS_WAITING = 4
+BLOCK_BYTES = 1 << 18
+SYNC_BYTES = 1 << 25
+"""Written since the last time, that are made durable while rows are made, so that little is left for the end."""
+
+
+def as_line(record: Record) -> bytes:
+    """Its JSON, in UTF-8, and a line feed."""
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class RowFile(Protocol):
@@ -29,7 +34,7 @@ class RowFile(Protocol):
     rows: int
 
     def write(self, record: Record, line: bytes, tokens: int) -> None:
-        """The row is the next of the file; `line` is its JSON, for files that have lines."""
+        """The row is the next of the file; `line` is its JSON and a line feed, for files that have lines."""
         ...
 
     def close(self) -> ExportedFile:
@@ -42,18 +47,10 @@ class Disk:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "training-files")
-        self._waiting: deque[Future[None]] = deque()
 
-    def do(self, write: Callable[[bytes], None], block: bytes) -> None:
-        """The block is written soon; what an earlier one met is raised. Few blocks wait at any time."""
-        self._waiting.append(self._thread.submit(write, block))
-        while len(self._waiting) > BLOCKS_WAITING or (self._waiting and self._waiting[0].done()):
-            self._waiting.popleft().result()
-
-    def settle(self) -> None:
-        """All that was to be written is."""
-        while self._waiting:
-            self._waiting.popleft().result()
+    def do(self, write: Callable[[bytearray, int], None], block: bytearray, length: int) -> Future[None]:
+        """The beginning of the block is written soon."""
+        return self._thread.submit(write, block, length)
 
     def close(self) -> None:
         """The thread has ended; what was to be written and is not is given up."""
@@ -61,7 +58,11 @@ class Disk:
 
 
 class JsonLines:
-    """One JSON object a line, in UTF-8; every block is read back, and the hash is that of what was read."""
+    """One JSON object a line, in UTF-8; every block is read back, and the hash is that of what was read.
+
+    Lines are gathered in one block while the other is written: memory that is taken anew for each costs more than all
+    else that is done with them.
+    """
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self.rows = self.tokens = 0
@@ -69,26 +70,31 @@ class JsonLines:
         self._disk = disk
         self._file = path.open("w+b", buffering=0)
         self._hash = hashlib.sha256()
-        self._gathered: list[bytes] = []
-        self._gathered_bytes = self._written_bytes = 0
+        self._block, self._other, self._back = (bytearray(BLOCK_BYTES) for _ in range(3))
+        self._gathered = self._written_bytes = self._durable_bytes = 0
+        self._writing: Future[None] | None = None
 
     def add(self, record: Record) -> None:
         """The record is the next line."""
-        self.write(record, orjson.dumps(record), 0)
+        self.write(record, as_line(record), 0)
 
     def write(self, record: Record, line: bytes, tokens: int) -> None:
         """The row is the next line."""
-        self._gathered.append(line)
-        self._gathered_bytes += len(line)
+        end = self._gathered + len(line)
+        if end > len(self._block):
+            self._flush()
+            end = len(line)
+            if end > len(self._block):
+                self._block = bytearray(end)
+        self._block[self._gathered : end] = line
+        self._gathered = end
         self.rows += 1
         self.tokens += tokens
-        if self._gathered_bytes > BUFFER_BYTES:
-            self._flush()
 
     def close(self) -> ExportedFile:
         """The file is complete and durable."""
         self._flush()
-        self._disk.settle()
+        self._settle()
         os.fsync(self._file.fileno())
         self._file.close()
         return ExportedFile(
@@ -96,19 +102,31 @@ class JsonLines:
         )
 
     def _flush(self) -> None:
-        if self._gathered:
-            self._disk.do(self._append, b"\n".join((*self._gathered, b"")))
-            self._gathered, self._gathered_bytes = [], 0
+        """What was gathered is written soon; what met the block before it is raised."""
+        self._settle()
+        self._writing = self._disk.do(self._append, self._block, self._gathered)
+        self._block, self._other = self._other, self._block
+        self._gathered = 0
 
-    def _append(self, block: bytes) -> None:
-        begin, rest = self._written_bytes, memoryview(block)
+    def _settle(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _append(self, block: bytearray, length: int) -> None:
+        begin, rest = self._written_bytes, memoryview(block)[:length]
         while rest:
             rest = rest[self._file.write(rest) :]
-        there = os.pread(self._file.fileno(), len(block), begin)
-        if there != block:
+        if len(self._back) < length:
+            self._back = bytearray(length)
+        there = memoryview(self._back)[: os.preadv(self._file.fileno(), [memoryview(self._back)[:length]], begin)]
+        if len(there) != length or not block.startswith(there):
             raise ExpectationFailed(f"{self._path.name} has other bytes than were written", file=self._path.name)
         self._hash.update(there)
-        self._written_bytes += len(block)
+        self._written_bytes += length
+        if self._written_bytes - self._durable_bytes > SYNC_BYTES:
+            os.fsync(self._file.fileno())
+            self._durable_bytes = self._written_bytes
 
 
 class Parquet:

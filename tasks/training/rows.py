@@ -37,8 +37,9 @@ class RowMaker:
             for _, group in groupby(self._examples(calls), key=lambda found: found[0]):
                 yield from self._pairs([example for _, example in group])
             return
+        options = self.options
         for _, example in self._examples(calls):
-            made = rows_of(example, self.options)
+            made = rows_of(example, options)
             if isinstance(made, str):
                 self.set_aside((example.id,), made)
             else:
@@ -46,16 +47,20 @@ class RowMaker:
 
     def _examples(self, calls: Iterable[CallRead]) -> Generator[tuple[list[Turn], Example], None, None]:
         """Each example with the prompt that it had before redaction."""
+        redact = self.options.redact
         for call in calls:
             self.calls += 1
             made = example_of(call)
-            asked = [] if isinstance(made, str) else made.prompt
-            if self.options.redact and not isinstance(made, str):
-                made = redacted(made, self.redactor)
             if isinstance(made, str):
                 self.set_aside((call.id,), made)
-            else:
-                yield asked, made
+                continue
+            asked = made.prompt
+            if redact:
+                made = redacted(made, self.redactor)
+                if isinstance(made, str):
+                    self.set_aside((call.id,), made)
+                    continue
+            yield asked, made
 
     def _pairs(self, group: list[Example]) -> Iterator[Row]:
         paired: set[UUID] = set()

@@ -17,14 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-import orjson
-
 from schemas.canonical import canonical_json
 from schemas.errors import BadInput
 from schemas.training import ExportedFile, ExportManifest, ExportOptions
 from tasks.training.checking import check_file, check_record
 from tasks.training.choosing import Choice, choose, looks_first
-from tasks.training.files import Disk, JsonLines, Parquet, RowFile
+from tasks.training.files import Disk, JsonLines, Parquet, RowFile, as_line
 from tasks.training.formats import Row, fault_in
 from tasks.training.reading import CallRead
 from tasks.training.redaction import Redactor
@@ -142,7 +140,7 @@ class _Export:
 
     def write(self, number: int, row: Row) -> None:
         """The row is in its file, unless it is set aside."""
-        line = b"" if self._kind == "parquet" else orjson.dumps(row.record)
+        line = b"" if self._kind == "parquet" else as_line(row.record)
         reason = self._objection(number, row, line)
         if reason is not None:
             self.set_aside(row.ids, reason)
@@ -177,22 +175,21 @@ class _Export:
         return manifest
 
     def _objection(self, number: int, row: Row, line: bytes) -> str | None:
-        fault = fault_in(row.record, "sharegpt") if self.options.format == "sharegpt" else None
+        options = self.options
+        fault = fault_in(row.record, "sharegpt") if options.format == "sharegpt" else None
         if fault is not None:  # the other formats take every example
             return f"sharegpt: {fault}"
-        if 0 < self.options.max_tokens < row.tokens:
-            return f"longer than {self.options.max_tokens} tokens"
-        if self.options.dedup and self._is_there(row, line):
+        if 0 < options.max_tokens < row.tokens:
+            return f"longer than {options.max_tokens} tokens"
+        if options.dedup and self._is_there(row, line):
             return "duplicate"
         return None if self.choice.take(number, row) else "nearly a duplicate"
 
     def _is_there(self, row: Row, line: bytes) -> bool:
-        told = line or orjson.dumps({name: value for name, value in row.record.items() if name != "id"})
-        digest = sha256(told).digest()[:DIGEST_BYTES]
-        if digest in self.seen:
-            return True
-        self.seen.add(digest)
-        return False
+        told = line or as_line({name: value for name, value in row.record.items() if name != "id"})
+        before = len(self.seen)
+        self.seen.add(sha256(told).digest()[:DIGEST_BYTES])
+        return len(self.seen) == before
 
     def set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:
         """The calls are in no file, and it is on record why."""

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from schemas.errors import ExpectationFailed
-from tasks.training.files import BUFFER_BYTES, SIGNS_AT_ONCE, Disk, JsonLines, Parquet
+from tasks.training.files import BLOCK_BYTES, SIGNS_AT_ONCE, Disk, JsonLines, Parquet
 
 
 @pytest.fixture
@@ -25,13 +25,24 @@ def disk() -> Iterator[Disk]:
 
 def test_many_blocks_arrive_in_order_and_are_hashed(tmp_path: Path, disk: Disk) -> None:
     file = JsonLines(tmp_path / "rows.jsonl", disk)
-    records = [{"n": number, "text": "x" * 1000} for number in range(12 * BUFFER_BYTES // 1000)]
+    records = [{"n": number, "text": "x" * 1000} for number in range(12 * BLOCK_BYTES // 1000)]
     for record in records:
         file.add(record)
     made = file.close()
     content = (tmp_path / "rows.jsonl").read_bytes()
     assert [orjson.loads(line) for line in content.splitlines()] == records
     assert (made.rows, made.bytes) == (len(records), len(content))
+    assert made.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_lines_longer_than_a_block_stand_between_short_ones(tmp_path: Path, disk: Disk) -> None:
+    file = JsonLines(tmp_path / "rows.jsonl", disk)
+    records = [{"n": number, "text": "x" * (BLOCK_BYTES * 3 if number % 5 == 0 else 7)} for number in range(23)]
+    for record in records:
+        file.add(record)
+    made = file.close()
+    content = (tmp_path / "rows.jsonl").read_bytes()
+    assert [orjson.loads(line) for line in content.splitlines()] == records
     assert made.sha256 == hashlib.sha256(content).hexdigest()
 
 
@@ -68,5 +79,5 @@ def test_a_table_of_large_rows_does_not_gather_many_of_them(tmp_path: Path) -> N
 def write_blocks(file: JsonLines, blocks: int) -> None:
     """More of them than wait at a time."""
     for _ in range(blocks):
-        file.write({}, b"x" * BUFFER_BYTES, 0)
+        file.write({}, b"x" * BLOCK_BYTES, 0)
         file.write({}, b"x", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,25 @@ from blocks.database import create_database, database_errors
 from schemas.errors import BadInput
 from schemas.training import ExportManifest, ExportOptions, ExportReport
 from tasks.ledger.runs import Run, hold_run_here
+from tasks.training.bounds import Bound
 from tasks.training.checking import warnings_of
 from tasks.training.reading import reading
 from tasks.training.redaction import require_region
 from tasks.training.writing import Moment, manifest_bytes, write_export
 
-# Ids are given before rows are visible, and outcomes before feedback: a moment is what bounds both.
+# Ids are given before rows are visible, and outcomes before feedback: a moment bounds both, and what was committed.
 _BEGIN = text("""
-    INSERT INTO training_exports (id, run_id, format, path, options, until)
-    VALUES (:run, :run, :format, :path, CAST(:options AS jsonb), clock_timestamp())
+    INSERT INTO training_exports (id, run_id, format, path, options, until, snapshot)
+    VALUES (:run, :run, :format, :path, CAST(:options AS jsonb), clock_timestamp(), CAST(pg_current_snapshot() AS text))
     ON CONFLICT (id) DO NOTHING
 """)
-_BEGUN = text("SELECT until, path FROM training_exports WHERE id = :run")
+_BEGUN = text("SELECT until, snapshot FROM training_exports WHERE id = :run")
 _REPLACED = text("SELECT count(*) FROM feedback WHERE updated_at > :until AND created_at <= :until")
+# A migration keeps what it changed or deleted; what it inserted was no part.
+_MIGRATED = text("""
+    SELECT count(*) FROM migration_rows WHERE target IN ('llm_requests', 'feedback')
+        AND run_id IN (SELECT run_id FROM migration_chunks WHERE loaded_at > :until)
+""")
 _COMPLETE = text("""
     UPDATE training_exports SET status = 'completed', completed_at = clock_timestamp(),
         manifest = CAST(:manifest AS jsonb), manifest_sha256 = :sha256 WHERE id = :run
@@ -36,8 +42,8 @@ _COMPLETE = text("""
 async def export_training_data(run: Run, out: Path, options: ExportOptions, progress: Moment) -> ExportReport:
     """The calls that `options` let through are training rows in the folder `out`, and the export is on record.
 
-    A run that is gone on with leaves out what was settled or said after it first began, and writes the same bytes,
-    unless feedback that counted then was replaced since; the report warns of that.
+    A run that is gone on with leaves out what was settled, said or migrated after it first began, and writes the same
+    bytes, unless something that counted then was replaced since; the report warns of that.
 
     Raises:
         BadInput: `out` is there already, or cannot be written; or the context of the model to fit is not known.
@@ -47,10 +53,10 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
     if options.redact:
         require_region(options.phone_region)
     options = await _within_context(run, options)
-    until, replaced = await _in_ledger(run, _begin, out, options)
+    begun: _Begun = await _in_ledger(run, _begin, out, options)
     engine = create_database(run.ledger.engine.url)
     try:
-        manifest = await asyncio.to_thread(_write, engine, out, options, until, progress)
+        manifest = await asyncio.to_thread(_write, engine, out, options, begun.bound, progress)
     finally:
         engine.dispose()
     sha256 = hashlib.sha256(manifest_bytes(manifest)).hexdigest()
@@ -58,10 +64,10 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
     return ExportReport(
         run_id=run.id,
         path=str(out),
-        until=until,
+        until=begun.bound.until,
         manifest=manifest,
         manifest_sha256=sha256,
-        warnings=_warnings(manifest, replaced),
+        warnings=_warnings(manifest, begun),
     )
 
 
@@ -75,8 +81,8 @@ async def _within_context(run: Run, options: ExportOptions) -> ExportOptions:
     return options.model_copy(update={"max_tokens": min(options.max_tokens or window, window)})
 
 
-def _write(engine: Any, out: Path, options: ExportOptions, until: datetime, progress: Moment) -> ExportManifest:
-    with reading(engine, options, until) as calls:
+def _write(engine: Any, out: Path, options: ExportOptions, bound: Bound, progress: Moment) -> ExportManifest:
+    with reading(engine, options, bound) as calls:
         return write_export(out, calls, options, progress)
 
 
@@ -86,15 +92,28 @@ async def _in_ledger(run: Run, work: Any, *arguments: Any) -> Any:
             return await connection.run_sync(work, run, *arguments)
 
 
-def _begin(connection: Connection, run: Run, out: Path, options: ExportOptions) -> tuple[datetime, int]:
-    """The moment up to which everything counts, and how much feedback of then has been replaced."""
+@dataclass(frozen=True)
+class _Begun:
+    """What counts, and of what counted then how much was replaced since: ratings, and calls and ratings migrated."""
+
+    bound: Bound
+    replaced: int = 0
+    migrated: int = 0
+
+
+def _begin(connection: Connection, run: Run, out: Path, options: ExportOptions) -> _Begun:
     hold_run_here(connection, run.attempt)
     values = {"run": run.id, "format": options.format, "path": str(out), "options": options.model_dump_json()}
     begun = connection.execute(_BEGIN, values).rowcount == 1
     if begun and _is_there(out):
         raise BadInput(f"{out} is there already: give another folder, or remove it", path=str(out))
-    until: datetime = connection.execute(_BEGUN, {"run": run.id}).one().until
-    return until, 0 if begun else int(connection.execute(_REPLACED, {"until": until}).scalar_one())
+    bound = Bound(*connection.execute(_BEGUN, {"run": run.id}).one())
+    if begun:
+        return _Begun(bound)
+    replaced, migrated = (
+        connection.execute(count, {"until": bound.until}).scalar_one() for count in (_REPLACED, _MIGRATED)
+    )
+    return _Begun(bound, replaced, migrated)
 
 
 def _is_there(out: Path) -> bool:
@@ -109,7 +128,7 @@ def _complete(connection: Connection, run: Run, manifest: ExportManifest, sha256
     connection.execute(_COMPLETE, {"run": run.id, "manifest": manifest.model_dump_json(), "sha256": sha256})
 
 
-def _warnings(manifest: ExportManifest, replaced: int) -> tuple[str, ...]:
+def _warnings(manifest: ExportManifest, begun: _Begun) -> tuple[str, ...]:
     train = next(file for name, file in manifest.files.items() if name.startswith("train."))
     warnings = [*warnings_of(manifest.options.format, train.rows)]
     if manifest.options.test_share and manifest.rows and train.rows in (0, manifest.rows):
@@ -117,6 +136,10 @@ def _warnings(manifest: ExportManifest, replaced: int) -> tuple[str, ...]:
             f"all {manifest.rows} rows are in one file: the prompts are few families, "
             "which --family-likeness 0 divides by their words alone"
         )
-    if replaced:
-        warnings.append(f"{replaced} ratings were replaced since the export began: it may differ from what it was then")
+    for count, what in (
+        (begun.replaced, "ratings were replaced"),
+        (begun.migrated, "rows were changed by a migration"),
+    ):
+        if count:
+            warnings.append(f"{count} {what} since the export began: it may differ from what it was then")
     return tuple(warnings)

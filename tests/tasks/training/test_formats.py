@@ -132,6 +132,10 @@ def test_answers_given_before_are_read_and_not_learned() -> None:
     assert isinstance(row, Row)
     assert row.record["messages"] == [USER, {"role": "assistant", "content": "Bad.", "weight": 0}, USER, SAID]
     assert fault_in(row.record, "openai-sft") is None
+    (row,) = rows_of(example, ExportOptions(format="trl-sft"))
+    assert (row.record["prompt"], row.record["completion"]) == ([*example.prompt], [SAID])
+    (row,) = rows_of(example, ExportOptions(format="parquet"))
+    assert (len(row.record["messages"]), row.record["weights"]) == (4, [0, 0, 0, 1])
 
 
 def test_a_fence_around_json_is_overlooked_as_the_gateway_does() -> None:

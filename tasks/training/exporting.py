@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 
 from blocks.database import create_database, database_errors
 from schemas.errors import BadInput
@@ -16,10 +16,11 @@ from schemas.training import ExportManifest, ExportOptions, ExportReport
 from tasks.ledger.runs import Run, hold_run_here
 from tasks.training.bounds import Bound
 from tasks.training.checking import warnings_of
-from tasks.training.reading import reading
+from tasks.training.reading import Calls, reading
 from tasks.training.redaction import require_region
 from tasks.training.writing import Moment, manifest_bytes, write_export
 
+STOPPING_SECONDS = 1.0
 # Ids are given before rows are visible, and outcomes before feedback: a moment bounds both, and what was committed.
 _BEGIN = text("""
     INSERT INTO training_exports (id, run_id, format, path, options, until, snapshot)
@@ -54,11 +55,7 @@ async def export_training_data(run: Run, out: Path, options: ExportOptions, prog
         require_region(options.phone_region)
     options = await _within_context(run, options)
     begun: _Begun = await _in_ledger(run, _begin, out, options)
-    engine = create_database(run.ledger.engine.url)
-    try:
-        manifest = await asyncio.to_thread(_write, engine, out, options, begun.bound, progress)
-    finally:
-        engine.dispose()
+    manifest = await _Writing(run.ledger.engine.url, out, options, begun.bound, progress).done()
     sha256 = hashlib.sha256(manifest_bytes(manifest)).hexdigest()
     await _in_ledger(run, _complete, manifest, sha256)
     return ExportReport(
@@ -81,9 +78,39 @@ async def _within_context(run: Run, options: ExportOptions) -> ExportOptions:
     return options.model_copy(update={"max_tokens": min(options.max_tokens or window, window)})
 
 
-def _write(engine: Any, out: Path, options: ExportOptions, bound: Bound, progress: Moment) -> ExportManifest:
-    with reading(engine, options, bound) as calls:
-        return write_export(out, calls, options, progress)
+@dataclass
+class _Writing:
+    """The files, written by a thread of its own."""
+
+    url: URL
+    out: Path
+    options: ExportOptions
+    bound: Bound
+    progress: Moment
+    _calls: Calls | None = field(default=None, init=False)
+
+    async def done(self) -> ExportManifest:
+        """They are written; whoever interrupts this has them given up, and waits for that."""
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            self.progress.stop()
+            while not writing.done():
+                if self._calls is not None:
+                    self._calls.stop()
+                await asyncio.wait([writing], timeout=STOPPING_SECONDS)  # it may just have been about to ask Postgres
+            writing.exception()  # it was asked to stop
+            raise
+
+    def _write(self) -> ExportManifest:
+        engine = create_database(self.url)
+        try:
+            with reading(engine, self.options, self.bound) as self._calls:
+                self.progress.go_on()
+                return write_export(self.out, self._calls, self.options, self.progress)
+        finally:
+            engine.dispose()
 
 
 async def _in_ledger(run: Run, work: Any, *arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, Engine
 
-from blocks.copying import stream_rows
+from blocks.copying import cancel_query, stream_rows
 from blocks.database import database_errors
 from schemas.choices import Opinion
 from schemas.training import PAIRED, ExportOptions
@@ -102,6 +102,10 @@ class Calls:
         values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
         with closing(stream_rows(self.connection, query, values)) as rows:
             yield from map(CallRead._make, rows)
+
+    def stop(self) -> None:
+        """Whoever reads them in another thread no longer waits for Postgres, but meets an error."""
+        cancel_query(self.connection)
 
 
 @contextmanager

@@ -37,15 +37,19 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def wait_for(path: Path) -> None:
+    """It is there."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, "it never came"
+
+
 def kill_in_the_middle(start: Start, database: Engine, out: Path) -> None:
     """An export to `out` was killed while it read."""
     with database.begin() as connection:
         connection.execute(text("LOCK TABLE feedback"))
         process = start("export-training", out, *FORMAT)
-        begun = out.with_name(f".{out.name}.partial") / "train.parquet"
-        deadline = time.monotonic() + 60
-        while not begun.exists():
-            assert time.monotonic() < deadline, "it never came"
+        wait_for(out.with_name(f".{out.name}.partial") / "train.parquet")
         assert process.kill().code == -signal.SIGKILL
 
 
@@ -136,3 +140,20 @@ def test_numbers_of_transactions_that_began_anew_are_told_apart(
         driver: Any = connection.connection.driver_connection
         row = f"SELECT {committed('written')} FROM (SELECT %(number)s::text::xid AS xmin) AS written"
         assert driver.execute(row, values).fetchone() == (visible,)
+
+
+def test_an_export_that_is_interrupted_leaves_no_folder_and_can_be_gone_on_with(
+    headrace: Run, start: Start, calls: Calls, database: Engine, look: Look, tmp_path: Path
+) -> None:
+    calls.add("Why?", "Because.", "positive")
+    out, partial = tmp_path / "made", tmp_path / ".made.partial"
+    with database.begin() as connection:
+        connection.execute(text("LOCK TABLE feedback"))
+        process = start("export-training", out, *FORMAT)
+        wait_for(partial / "train.parquet")
+        process.send(signal.SIGINT)
+        done = process.wait()  # although Postgres still keeps it waiting
+    assert (done.code, list(tmp_path.glob("*made*"))) == (130, [])
+    (run,) = look("SELECT run_id FROM training_exports WHERE status = 'running'")
+    assert headrace("resume", run["run_id"], "--bare").code == 0
+    assert (out.exists(), partial.exists()) == (True, False)

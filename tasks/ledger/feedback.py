@@ -74,12 +74,19 @@ async def give_feedback(
 async def read_feedback(
     *, response_id: UUID | None = None, user: str | None = None, limit: int = 100
 ) -> list[FeedbackRecord]:
-    """The latest feedback on a response (also of a replay), of a user, or of all; newest first."""
+    """The latest feedback on a response (also of a replay), of a user, or of all; newest first.
+
+    Raises:
+        NotFound: there is no such response.
+    """
     values = {"response": response_id, "user": user, "limit": limit}
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.connect() as connection:
                 rows = (await connection.execute(_OF, values)).all()
+                if not rows and response_id is not None:
+                    uses = await connection.execute(_RESPONSES, {"ids": [response_id]})
+                    _require(uses.first(), response_id)
     return [FeedbackRecord.model_validate(row) for row in rows]
 
 
@@ -153,6 +160,12 @@ def _responses(connection: Connection, given: Sequence[Said]) -> dict[UUID, Row[
     return {row.used: row for row in rows}
 
 
+def _require(response: Row[Any] | None, response_id: UUID) -> Row[Any]:
+    if response is None:
+        raise NotFound(f"there is no response {response_id}", response_id=str(response_id))
+    return response
+
+
 def _values(said: Said, response: Row[Any] | None) -> dict[str, Any]:
     """The row of `feedback`.
 
@@ -160,8 +173,7 @@ def _values(said: Said, response: Row[Any] | None) -> dict[str, Any]:
         NotFound, BadInput: as `give_feedback`.
     """
     response_id = said.response_id
-    if response is None:
-        raise NotFound(f"there is no response {response_id}", response_id=str(response_id))
+    response = _require(response, response_id)
     if not response.answered:
         raise BadInput(f"request {response_id} has no answer to rate", response_id=str(response_id))
     if response.user_id is not None and said.user not in (None, response.user_id):

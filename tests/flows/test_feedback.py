@@ -51,6 +51,15 @@ def test_feedback_is_given_replaced_and_read_back(headrace: Run, look: Look, res
     assert len(look("SELECT * FROM feedback")) == 1
 
 
+def test_feedback_on_no_response_is_an_error_and_none_on_a_response_is_not(headrace: Run, response: UUID) -> None:
+    missing = uuid4()
+    unknown = headrace("feedback", "show", missing)
+    assert (unknown.code, unknown.reason) == (2, f"headrace: there is no response {missing}")
+    assert headrace("feedback", "show", missing, "--user", "ada", "--json").json["error"]["code"] == "not_found"
+    assert headrace("feedback", "show", response, "--json").json["feedback"] == []
+    assert headrace("feedback", "show", response, "--user", "bob").code == 0
+
+
 def test_what_was_said_is_shown_as_it_is_and_no_terminal_obeys_it(headrace: Run, response: UUID) -> None:
     said = "[/b] [red]not\x1b[2J clear"
     assert headrace("feedback", response, "negative", "--note", said, "--bare").code == 0

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 from blocks.database import create_database, migrate, normal_url
 from blocks.embedded.stack import EmbeddedStack
 from schemas.training import ExportOptions
+from tasks.training.bounds import Bound
 from tasks.training.reading import reading
 from tasks.training.writing import Moment, write_export
 
@@ -68,7 +69,7 @@ def copy_bare(engine: Engine) -> int:
 def export(engine: Engine, folder: Path, *, redact: bool) -> int:
     """Rows that Headrace writes."""
     options = ExportOptions(format="openai-sft", redact=redact)
-    with reading(engine, options, datetime.now(UTC)) as calls:
+    with reading(engine, options, Bound(datetime.now(UTC))) as calls:
         return write_export(folder, calls, options, Moment()).rows
 
 

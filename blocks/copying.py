@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.string import ByteaBinaryLoader
 from sqlalchemy import Connection
+from sqlalchemy.exc import ResourceClosedError
 
 from schemas.errors import BadInput, DatabaseUnavailable
 
@@ -42,6 +43,16 @@ def copy_rows(
         raise BadInput(f"a value cannot be stored ({type(error).__name__})", table=table) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable("the connection to Postgres was lost while rows were copied") from error
+
+
+def cancel_query(connection: Connection) -> None:
+    """What another thread has the connection do ends with an error; nothing happens where it does nothing."""
+    try:
+        driver: Any = connection.connection.driver_connection
+    except ResourceClosedError:  # it was given back
+        return
+    if driver is not None:
+        driver.cancel()
 
 
 def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -> Generator[Any, None, None]:

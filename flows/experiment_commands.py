@@ -264,7 +264,7 @@ def export(
     archived
         Of archived experiments too.
     analysis_version
-        Of the scores; headrace-1 when not given, or what most have.
+        Of the scores; headrace-1 with those by embeddings and judges when not given, or what most have.
     """
     from flows.experiment_presentation import show_export
     from schemas.errors import BadInput

@@ -55,7 +55,8 @@ def export_training(
     out
         Folder that is made for the files.
     format
-        Of whom the files are for.
+        Of whom the files are for. A reader of sharegpt learns earlier answers of a conversation too, whatever was
+        thought of them, unless it is told to learn the last turn only; the other formats tell them apart.
     project
         Only calls of this project.
     since

@@ -228,6 +228,7 @@ class ResponseExport(_Kept):
     """A file of responses that was written.
 
     Attributes:
+        passes: versions of the scores by embeddings and by judges that stand beside those of `analysis_version`.
         shortened: texts longer than a cell of a workbook may be, which end in "…".
     """
 
@@ -236,4 +237,5 @@ class ResponseExport(_Kept):
     experiments: int
     columns: tuple[str, ...]
     analysis_version: str
+    passes: tuple[str, ...] = ()
     shortened: int = 0

@@ -11,7 +11,7 @@ from sqlalchemy import DateTime, MetaData, Numeric, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-SCHEMA_REVISION = "0019"
+SCHEMA_REVISION = "0020"
 """Alembic revision this code reads and writes; a test holds it equal to the head."""
 
 MONEY = Numeric(20, 10)

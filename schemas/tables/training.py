@@ -27,6 +27,9 @@ class TrainingExport(Base):
     options: Mapped[dict[str, Any]]
     until: Mapped[datetime]
     """Calls settled and feedback given later are no part of it, also where it is gone on with later."""
+    snapshot: Mapped[str | None]
+    """`pg_current_snapshot()` of then: what was committed later, such as older calls that were migrated, is no part
+    either; NULL of exports begun before this was noted."""
     status: Mapped[str] = mapped_column(server_default="running")
     manifest: Mapped[dict[str, Any] | None]
     manifest_sha256: Mapped[str | None]

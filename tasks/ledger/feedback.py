@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from blocks.database import database_errors
 from schemas.canonical import postgres_text, require_storable
@@ -18,11 +18,12 @@ from schemas.feedback import FeedbackRecord
 from schemas.identifiers import new_id
 from tasks.ledger.session import open_ledger
 
-_RESPONSE = text("""
-    SELECT coalesce(originals.id, uses.id) AS id, uses.user_id, uses.status IN ('succeeded', 'replayed') AS answered,
+_RESPONSES = text("""
+    SELECT uses.id AS used, coalesce(originals.id, uses.id) AS id, uses.user_id,
+        uses.status IN ('succeeded', 'replayed') AS answered,
         coalesce(originals.request, uses.request, '{}') ? 'output_schema' AS structured
     FROM llm_requests AS uses LEFT JOIN llm_requests AS originals ON originals.id = uses.replayed_from
-    WHERE uses.id = :id
+    WHERE uses.id = ANY(:ids)
 """)
 _GIVE = text("""
     INSERT INTO feedback (id, response_id, user_id, rating, notes, categories, correction)
@@ -63,10 +64,7 @@ async def give_feedback(
         NotFound: there is no such request.
         BadInput: it has no answer, is another user's, or something said of it is not as it should be.
     """
-    require_storable(user, "user")
-    given = _Given(response_id, rating, notes, user, _labels(categories), correction)
-    if rating not in get_args(Rating):
-        raise BadInput(f"{rating!r} is no rating: give {', '.join(get_args(Rating))}")
+    given = said_of(response_id, rating, notes=notes, user=user, categories=categories, correction=correction)
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.begin() as connection:
@@ -76,23 +74,72 @@ async def give_feedback(
 async def read_feedback(
     *, response_id: UUID | None = None, user: str | None = None, limit: int = 100
 ) -> list[FeedbackRecord]:
-    """The latest feedback on a response (also of a replay), of a user, or of all; newest first."""
+    """The latest feedback on a response (also of a replay), of a user, or of all; newest first.
+
+    Raises:
+        NotFound: there is no such response.
+    """
     values = {"response": response_id, "user": user, "limit": limit}
     async with open_ledger() as ledger:
         with database_errors():
             async with ledger.engine.connect() as connection:
                 rows = (await connection.execute(_OF, values)).all()
+                if not rows and response_id is not None:
+                    uses = await connection.execute(_RESPONSES, {"ids": [response_id]})
+                    _require(uses.first(), response_id)
     return [FeedbackRecord.model_validate(row) for row in rows]
 
 
 @dataclass(frozen=True)
-class _Given:
+class Said:
+    """What one person says of one response, before it is looked up."""
+
     response_id: UUID
     rating: Rating
     notes: str | None
     user: str | None
     categories: list[str]
     correction: str | None
+
+
+def said_of(
+    response_id: UUID,
+    rating: Rating,
+    *,
+    notes: str | None = None,
+    user: str | None = None,
+    categories: Iterable[str] = (),
+    correction: str | None = None,
+) -> Said:
+    """What `give_feedback` is given, as it can be stored.
+
+    Raises:
+        BadInput: it cannot be.
+    """
+    require_storable(user, "user")
+    labels = _labels(categories)
+    if rating not in get_args(Rating):
+        raise BadInput(f"{rating!r} is no rating: give {', '.join(get_args(Rating))}")
+    return Said(response_id, rating, notes, user, labels, correction)
+
+
+def give_together(connection: Connection, given: Sequence[Said]) -> list[BadInput | NotFound | None]:
+    """Everything that `give_feedback` would take is recorded; of the others why not, in the order they are given.
+
+    What is said twice of a response by one person is in the end what was said last.
+    """
+    responses = _responses(connection, given)
+    refused, values = list[BadInput | NotFound | None](), list[dict[str, Any]]()
+    for said in given:
+        try:
+            values.append(_values(said, responses.get(said.response_id)))
+        except (BadInput, NotFound) as error:
+            refused.append(error)
+        else:
+            refused.append(None)
+    if values:  # in one order everywhere, so that no two transactions wait for each other
+        connection.execute(_GIVE, sorted(values, key=lambda row: (row["response"], row["user"] or "")))
+    return refused
 
 
 def _labels(categories: Iterable[str]) -> list[str]:
@@ -103,25 +150,43 @@ def _labels(categories: Iterable[str]) -> list[str]:
     return sorted(labels)
 
 
-def _give(connection: Connection, given: _Given) -> FeedbackRecord:
-    response_id = given.response_id
-    response = connection.execute(_RESPONSE, {"id": response_id}).first()
+def _give(connection: Connection, said: Said) -> FeedbackRecord:
+    values = _values(said, _responses(connection, [said]).get(said.response_id))
+    return FeedbackRecord.model_validate(connection.execute(_GIVE, values).one())
+
+
+def _responses(connection: Connection, given: Sequence[Said]) -> dict[UUID, Row[Any]]:
+    rows = connection.execute(_RESPONSES, {"ids": [said.response_id for said in given]})
+    return {row.used: row for row in rows}
+
+
+def _require(response: Row[Any] | None, response_id: UUID) -> Row[Any]:
     if response is None:
         raise NotFound(f"there is no response {response_id}", response_id=str(response_id))
+    return response
+
+
+def _values(said: Said, response: Row[Any] | None) -> dict[str, Any]:
+    """The row of `feedback`.
+
+    Raises:
+        NotFound, BadInput: as `give_feedback`.
+    """
+    response_id = said.response_id
+    response = _require(response, response_id)
     if not response.answered:
         raise BadInput(f"request {response_id} has no answer to rate", response_id=str(response_id))
-    if response.user_id is not None and given.user not in (None, response.user_id):
-        raise BadInput(f"response {response_id} is not {given.user}'s to rate", response_id=str(response_id))
-    values = {
+    if response.user_id is not None and said.user not in (None, response.user_id):
+        raise BadInput(f"response {response_id} is not {said.user}'s to rate", response_id=str(response_id))
+    return {
         "id": new_id(),
         "response": response.id,
-        "user": given.user or response.user_id,
-        "rating": given.rating,
-        "notes": postgres_text(given.notes) if given.notes else None,
-        "categories": given.categories,
-        "correction": _correction(given.correction, structured=response.structured),
+        "user": said.user or response.user_id,
+        "rating": said.rating,
+        "notes": postgres_text(said.notes) if said.notes else None,
+        "categories": said.categories,
+        "correction": _correction(said.correction, structured=response.structured),
     }
-    return FeedbackRecord.model_validate(connection.execute(_GIVE, values).one())
 
 
 def _correction(text: str | None, *, structured: bool) -> str | None:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from os.path import isfile
 from pathlib import Path
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from sqlalchemy.exc import DBAPIError
 
+from blocks.database import database_errors
 from schemas.choices import Rating
-from schemas.errors import BadInput, NotFound
+from schemas.errors import BadInput, DatabaseUnavailable
 from schemas.feedback import FeedbackReport, RejectedFeedback
-from tasks.ledger.feedback import give_feedback
-from tasks.ledger.session import open_ledger
+from tasks.ledger.feedback import Said, give_together, said_of
+from tasks.ledger.session import Ledger, open_ledger
 
 COLUMNS = ("response", "rating", "user", "notes", "categories", "correction")
 BETWEEN_CATEGORIES = ";"
 LARGEST_FIELD = 16 * 1024 * 1024
+LINES_AT_ONCE = 500
+"""Of a transaction: it takes little longer than one with a single line."""
+SIGNS_AT_ONCE = 4 << 20
+"""Of such lines' texts, from which on a transaction has fewer."""
 
 
 class _Line(BaseModel):
@@ -44,7 +51,8 @@ async def give_feedback_of(path: Path, *, user: str | None = None) -> FeedbackRe
     """The feedback in a CSV file is recorded, line by line; what is wrong with a line keeps back that line alone.
 
     The columns are `response` and `rating`, and any of `user`, `notes`, `categories` (separated by semicolons) and
-    `correction`. A line that is given again replaces what it said before, so that a file can be given twice.
+    `correction`. A line that is given again replaces what it said before, so that a file can be given twice, also one
+    of which an interruption has kept back the end.
 
     Args:
         user: who said so in lines that name nobody.
@@ -54,27 +62,79 @@ async def give_feedback_of(path: Path, *, user: str | None = None) -> FeedbackRe
             (of a pipe, what came before that is).
     """
     _require_whole(path)
-    recorded, rejected = 0, []
-    async with open_ledger():
-        for number, fields in _lines(path):
-            try:
-                line = _Line.model_validate(fields)
-                await give_feedback(
-                    line.response,
-                    line.rating,
-                    notes=line.notes,
-                    user=line.user or user,
-                    categories=line.categories,
-                    correction=line.correction,
-                )
-            except ValidationError as error:
-                faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-                rejected.append(RejectedFeedback(row=number, reason=faults))
-            except (BadInput, NotFound) as error:
-                rejected.append(RejectedFeedback(row=number, reason=str(error)))
+    async with open_ledger() as ledger:
+        giving = _Giving(ledger)
+        try:
+            for number, fields in _lines(path):
+                await giving.add(number, fields, user)
+        except BadInput:  # of a pipe: what came before counts
+            await giving.give()
+            raise
+        await giving.give()
+    rejected = tuple(sorted(giving.rejected, key=lambda line: line.row))
+    return FeedbackReport(recorded=giving.recorded, rejected=rejected, status="failed" if rejected else "completed")
+
+
+@dataclass
+class _Giving:
+    """Lines that are recorded some hundred at a time."""
+
+    ledger: Ledger
+    recorded: int = 0
+    rejected: list[RejectedFeedback] = field(default_factory=list)
+    _waiting: list[tuple[int, Said]] = field(default_factory=list)
+    _signs: int = 0
+
+    async def add(self, number: int, fields: dict[str, str], user: str | None) -> None:
+        """The line is recorded soon, or rejected."""
+        try:
+            said = _said(fields, user)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            self._reject(number, faults)
+        except BadInput as error:
+            self._reject(number, str(error))
+        else:
+            self._waiting.append((number, said))
+            self._signs += sum(map(len, fields.values()))
+        if len(self._waiting) == LINES_AT_ONCE or self._signs > SIGNS_AT_ONCE:
+            await self.give()
+
+    async def give(self) -> None:
+        """Everything that was added is recorded or rejected."""
+        given, self._waiting, self._signs = self._waiting, [], 0
+        try:
+            await self._give(given)
+        except (DBAPIError, DatabaseUnavailable):
+            for line in given:  # what Postgres refuses keeps back none that came before it
+                await self._give([line])
+
+    async def _give(self, given: list[tuple[int, Said]]) -> None:
+        if not given:
+            return
+        with database_errors():
+            async with self.ledger.engine.begin() as connection:
+                outcomes = await connection.run_sync(give_together, [said for _, said in given])
+        for (number, _), refusal in zip(given, outcomes, strict=True):
+            if refusal is None:
+                self.recorded += 1
             else:
-                recorded += 1
-    return FeedbackReport(recorded=recorded, rejected=tuple(rejected), status="failed" if rejected else "completed")
+                self._reject(number, str(refusal))
+
+    def _reject(self, number: int, reason: str) -> None:
+        self.rejected.append(RejectedFeedback(row=number, reason=reason))
+
+
+def _said(fields: dict[str, str], user: str | None) -> Said:
+    line = _Line.model_validate(fields)
+    return said_of(
+        line.response,
+        line.rating,
+        notes=line.notes,
+        user=line.user or user,
+        categories=line.categories,
+        correction=line.correction,
+    )
 
 
 def _require_whole(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from schemas.experiments import ResponseExport
 from schemas.sweep import PARAMETERS
 from tasks.ledger.session import open_ledger
 from tasks.sweep.finding import find_experiments
+from tasks.sweep.quality.judging import JUDGE_VERSION
 from tasks.sweep.quality.metrics import METRICS
 from tasks.sweep.quality.scoring import OVERALL, VERSION
 from tasks.sweep.response_filter import ResponseFilter, conditions_in_sql
@@ -42,7 +43,7 @@ _SCORES = text(f"""
 """)
 _JOIN_SCORES = """
     CROSS JOIN LATERAL (
-        SELECT {} FROM quality_metrics WHERE response_id = responses.id AND analysis_version = :version
+        SELECT {} FROM quality_metrics WHERE response_id = responses.id AND analysis_version = ANY(:versions)
     ) AS scores
 """
 _BEFORE_SCORES: dict[str, tuple[str, Kind]] = {
@@ -77,7 +78,8 @@ async def export_experiments(path: Path, chosen: ResponseFilter | None = None) -
     """The responses meant are in the file, one row each, in the order of experiments and answers.
 
     They are read from a cursor of the server and written a few at a time, as they were at one moment. Scores are 0 to 1
-    as stored, in a column for each metric that the responses have of the version.
+    as stored, in a column for each metric that the responses have of the version; beside today's stand those of the
+    passes, by the model as well where several have judged or measured them.
 
     Args:
         path: its ending says the format: .csv, .json, .jsonl, .xlsx or .parquet; what was there is replaced at the end.
@@ -101,8 +103,18 @@ async def export_experiments(path: Path, chosen: ResponseFilter | None = None) -
         experiments=experiments,
         columns=tuple(column.name for column in wanted.columns),
         analysis_version=wanted.version,
+        passes=tuple(sorted({score.version for score in wanted.scores} - {wanted.version})),
         shortened=file.shortened,
     )
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A score that has a column, by its name in conditions."""
+
+    name: str
+    metric: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class _Wanted:
     values: dict[str, Any]
     columns: Sequence[Column]
     version: str
+    scores: Sequence[_Score]
 
 
 async def _prepare(connection: AsyncConnection, chosen: ResponseFilter) -> _Wanted:
@@ -123,18 +136,26 @@ async def _prepare(connection: AsyncConnection, chosen: ResponseFilter) -> _Want
         "since": chosen.since,
         "until": chosen.until,
     }
-    version, metrics = _version_of((await connection.execute(_SCORES, values)).all(), chosen.analysis_version)
-    conditions, compared = conditions_in_sql(chosen.where, metrics)
-    scores = ", ".join(f"max(score) FILTER (WHERE metric = :metric_{n}) AS score_{n}" for n in range(len(metrics)))
-    joined = _JOIN_SCORES.format(scores) if metrics else ""
+    version, scores = _version_of((await connection.execute(_SCORES, values)).all(), chosen.analysis_version)
+    names = [score.name for score in scores]
+    conditions, compared = conditions_in_sql(chosen.where, names)
+    joined = _JOIN_SCORES.format(", ".join(map(_score_in_sql, range(len(scores))))) if scores else ""
     order = "ORDER BY experiments.created_at, experiments.id, responses.created_at, responses.id"
-    query = text(f"SELECT {_listed(metrics)} {_FROM} {joined} {_WHERE} {conditions} {order}")
-    names = {"version": version, **{f"metric_{n}": metric for n, metric in enumerate(metrics)}} if metrics else {}
-    return _Wanted(query, {**values, **compared, **names}, _columns(metrics), version)
+    query = text(f"SELECT {_listed(names)} {_FROM} {joined} {_WHERE} {conditions} {order}")
+    if scores:
+        compared["versions"] = sorted({score.version for score in scores})
+    for place, score in enumerate(scores):
+        compared |= {f"metric_{place}": score.metric, f"version_{place}": score.version}
+    return _Wanted(query, {**values, **compared}, _columns(names), version, scores)
 
 
-def _version_of(rows: Sequence[Any], said: str) -> tuple[str, list[str]]:
-    """The version asked for, else today's, else the one most used; and its metrics, `overall` first.
+def _score_in_sql(place: int) -> str:
+    wanted = f"metric = :metric_{place} AND analysis_version = :version_{place}"
+    return f"max(score) FILTER (WHERE {wanted}) AS score_{place}"
+
+
+def _version_of(rows: Sequence[Any], said: str) -> tuple[str, list[_Score]]:
+    """The version asked for, else today's with its passes, else the one most used; and its scores, `overall` first.
 
     Raises:
         BadInput: nothing has scores of the version asked for.
@@ -148,8 +169,21 @@ def _version_of(rows: Sequence[Any], said: str) -> tuple[str, list[str]]:
     most = max(sorted(scores), key=lambda version: sum(scores[version].values()), default=VERSION)
     version = said or (VERSION if VERSION in scores else most)
     order = (OVERALL, *METRICS)
-    known = scores.get(version, {})
-    return version, sorted(known, key=lambda name: (order.index(name) if name in order else len(order), name))
+    known = [_Score(metric, metric, version) for metric in scores.get(version, {})]
+    if not said and version == VERSION:
+        known += _of_passes(scores)
+    return version, sorted(
+        known, key=lambda score: (order.index(score.metric) if score.metric in order else len(order), score.name)
+    )
+
+
+def _of_passes(scores: Mapping[str, Mapping[str, int]]) -> Iterator[_Score]:
+    """What embeddings measured and a judge has said; scores by several models are not to be compared."""
+    passes = [version for version in scores if version.startswith((f"{VERSION}+", f"{JUDGE_VERSION}+"))]
+    for version in passes:
+        for metric in scores[version]:
+            alone = sum(metric in scores[other] for other in passes) == 1
+            yield _Score(metric if alone else f"{metric}/{version.partition('+')[2]}", metric, version)
 
 
 def _listed(metrics: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from schemas.canonical import postgres_text
 from schemas.errors import BadInput
 from schemas.sweep import PARAMETERS
 
-_CONDITION = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r"\s*([A-Za-z_][\w./:@+-]*)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _TEXT_OPERATORS = {"=", "!=", "~"}
 SAMPLE = "temperature<=0.7, overall>=0.8, content~lock, status=succeeded"
 

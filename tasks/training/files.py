@@ -175,7 +175,8 @@ def _schema() -> Any:
     turns = pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
     return pyarrow.schema(
         [
-            *(("id", text), ("messages", turns), ("prompt", turns), ("completion", text), ("original", text)),
+            *(("id", text), ("messages", turns), ("weights", pyarrow.list_(pyarrow.int8()))),
+            *(("prompt", turns), ("completion", text), ("original", text)),
             *(("corrected", pyarrow.bool_()), ("opinion", text), ("model", text)),
             *(("score", pyarrow.float64()), ("tokens", pyarrow.int64())),
         ]

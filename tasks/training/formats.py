@@ -2,7 +2,8 @@
 
 OpenAI: `openai_rules`.
 TRL: https://huggingface.co/docs/trl/dataset_formats; conversational prompt-completion, preference and unpaired
-preference. ShareGPT: turns named `system`, `human` and `gpt`, the latter two by turns.
+preference. ShareGPT: turns named `system`, `human` and `gpt`, the latter two by turns; it has no way to say that an
+answer is only read. Parquet has `weights`, one of each message: 1 of the answer of the row, 0 of all before it.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def _columns(example: Example) -> Record:
     return {
         "id": str(example.id),
         "messages": [*example.prompt, *answered(example.answer)],
+        "weights": [*(0 for _ in example.prompt), 1],
         "prompt": example.prompt,
         "completion": example.answer,
         "original": example.given,

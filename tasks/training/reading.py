@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, Engine
 
-from blocks.copying import stream_rows
+from blocks.copying import cancel_query, stream_rows
 from blocks.database import database_errors
 from schemas.choices import Opinion
 from schemas.training import PAIRED, ExportOptions
+from tasks.training.bounds import Bound, before, committed
 
 # Whole documents: Postgres takes longer to cut a member out of one than to send all of it.
 _COLUMNS = """
@@ -23,27 +23,29 @@ _COLUMNS = """
     calls.input_tokens, calls.output_tokens, calls.finish_reason, {score}
 """
 # One row a response however many rated it; of corrections the latest counts. Applications may rate a replay themselves.
-_SAID = """
+_SAID = f"""
     SELECT coalesce(replays.replayed_from, response_id) AS response_id,
         CASE sign(count(*) FILTER (WHERE rating = 'positive') - count(*) FILTER (WHERE rating = 'negative'))
             WHEN 1 THEN 'positive' WHEN -1 THEN 'negative' ELSE 'neutral' END AS opinion,
         (array_agg(correction ORDER BY said.updated_at DESC, said.id) FILTER (WHERE correction IS NOT NULL))[1]
             AS correction
     FROM feedback AS said LEFT JOIN llm_requests AS replays ON replays.id = response_id AND replayed_from IS NOT NULL
-    WHERE said.updated_at <= %(until)s GROUP BY 1
+    WHERE {before("said", "said.updated_at")} GROUP BY 1
 """
 # `overall` is what the latest version of the analysis gave; of a call that several sweeps replayed, the highest.
-_SCORES = """
+_SCORES = f"""
     SELECT request_id, max(score) AS score FROM (
         SELECT DISTINCT ON (responses.id) responses.request_id, quality_metrics.score
         FROM responses JOIN quality_metrics ON quality_metrics.response_id = responses.id
         WHERE responses.request_id IS NOT NULL AND metric = 'overall'
+            AND {committed("responses")} AND {committed("quality_metrics")}
         ORDER BY responses.id, analysis_version DESC, quality_metrics.id
     ) AS latest GROUP BY request_id
 """
 # Of what was migrated it is not always known how long it took.
-_ALWAYS = """
-    calls.kind = 'chat' AND calls.status = 'succeeded' AND coalesce(calls.completed_at, calls.created_at) <= %(until)s
+_ALWAYS = f"""
+    calls.kind = 'chat' AND calls.status = 'succeeded'
+    AND {before("calls", "coalesce(calls.completed_at, calls.created_at)")}
 """
 _WHEN_SET = {
     "project": "calls.project = %(project)s",
@@ -88,7 +90,7 @@ class Calls:
 
     connection: Connection
     options: ExportOptions
-    until: datetime
+    bound: Bound
 
     def __iter__(self) -> Iterator[CallRead]:
         """They are streamed.
@@ -96,17 +98,21 @@ class Calls:
         Raises:
             DatabaseUnavailable: the connection was lost.
         """
-        query, values = _query(self.options), {**self.options.model_dump(), "until": self.until}
+        query, values = _query(self.options), self.options.model_dump() | self.bound.values(self.connection)
         values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
         with closing(stream_rows(self.connection, query, values)) as rows:
             yield from map(CallRead._make, rows)
 
+    def stop(self) -> None:
+        """Whoever reads them in another thread no longer waits for Postgres, but meets an error."""
+        cancel_query(self.connection)
+
 
 @contextmanager
-def reading(engine: Engine, options: ExportOptions, until: datetime) -> Iterator[Calls]:
+def reading(engine: Engine, options: ExportOptions, bound: Bound) -> Iterator[Calls]:
     """Inside, the calls can be read, from one snapshot."""
     with database_errors(), engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        yield Calls(connection, options, until)
+        yield Calls(connection, options, bound)
 
 
 def _query(options: ExportOptions) -> str:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 from schemas.errors import BadInput
+from tasks.training.named_secrets import replace_named_secrets
 
 PREFIXES = (
     r"sk-[\w-]{16,}",  # OpenAI, Anthropic and those that follow them
@@ -71,6 +72,9 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """The text with a placeholder for each of them; the same text always gives the same."""
+        text, found = replace_named_secrets(text, "[KEY]")
+        if found:
+            self.counts["key"] += found
         text = self._replace(_KNOWN_KEY, "key", text)
         text = _LONG_WORD.sub(self._if_random, text)
         if "@" in text:

@@ -1,7 +1,7 @@
 """An export as a folder: train and test file, a manifest, what each row was made of, what was set aside and why.
 
 The folder has a name that begins with a point and ends with `.partial` until all of it is durable; then it is renamed,
-once. Whatever kills the process leaves no folder of the name that was asked for.
+once. Whatever kills the process leaves no folder of the name that was asked for; an error leaves no folder at all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 from schemas.canonical import canonical_json
-from schemas.errors import BadInput
+from schemas.errors import BadInput, TerminalError
 from schemas.training import ExportedFile, ExportManifest, ExportOptions
 from tasks.training.checking import check_file, check_record
 from tasks.training.choosing import Choice, choose, looks_first
@@ -32,6 +33,12 @@ MANIFEST, SOURCES, SET_ASIDE = "manifest.json", "manifest-rows.jsonl", "set-asid
 DIGEST_BYTES = 16
 
 
+class Stopped(TerminalError):
+    """The export was interrupted; the run can be resumed."""
+
+    code = "cancelled"
+
+
 @dataclass
 class Moment:
     """How far an export is; its text is for people."""
@@ -39,6 +46,7 @@ class Moment:
     calls: int = 0
     rows: int = 0
     percent: float | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
 
     def __str__(self) -> str:
         return f"{self.calls:,} calls read, {self.rows:,} rows written"
@@ -46,6 +54,19 @@ class Moment:
     def now(self) -> Moment:
         """How far it is."""
         return self
+
+    def stop(self) -> None:
+        """The export ends at its next row."""
+        self._stop.set()
+
+    def go_on(self) -> None:
+        """Nobody asked to stop.
+
+        Raises:
+            Stopped: somebody did.
+        """
+        if self._stop.is_set():
+            raise Stopped("the export was interrupted")
 
 
 def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
@@ -58,6 +79,7 @@ def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions
     Raises:
         BadInput: something else is there, or being written there, or nothing can be.
         ExpectationFailed: a row is not as the format wants it; the message names it.
+        Stopped: somebody asked to stop.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
@@ -73,6 +95,8 @@ def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions
 def _alone_in(partial: Path) -> Iterator[None]:
     """Inside, the folder is there, empty, and no other export writes into it; whatever ends the process frees it.
 
+    An error removes it with all that is in it.
+
     Raises:
         BadInput: another does.
     """
@@ -83,7 +107,11 @@ def _alone_in(partial: Path) -> Iterator[None]:
             raise BadInput(f"another export is being written into {partial}", path=str(partial))
         for left in partial.iterdir():
             left.unlink()
-        yield
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     finally:
         os.close(descriptor)
 
@@ -106,14 +134,20 @@ def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progr
         choice = Choice(options)
         if looks_first(options):
             looked_at = RowMaker(options, Redactor(options.phone_region), lambda ids, reason: None)
-            choice = choose(looked_at.rows(calls), options)
+            choice = choose(_until_stopped(looked_at.rows(calls), progress), options)
         export = _Export(folder, options, progress, disk, choice)
         maker = RowMaker(options, export.redactor, export.set_aside)
-        for number, row in enumerate(maker.rows(calls)):
+        for number, row in enumerate(_until_stopped(maker.rows(calls), progress)):
             progress.calls = maker.calls
             export.write(number, row)
         progress.calls = maker.calls
         return export.finish()
+
+
+def _until_stopped(rows: Iterator[Row], progress: Moment) -> Iterator[Row]:
+    for row in rows:
+        progress.go_on()
+        yield row
 
 
 @dataclass

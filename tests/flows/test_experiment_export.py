@@ -236,6 +236,51 @@ def test_scores_of_the_older_laboratory_are_exported_by_their_version(
     assert 0 < first["score_status"] <= 1
 
 
+def add_scores(look: Look, version: str, metric: str, where: str) -> None:
+    """The responses that meet `where` have scores of a pass."""
+    look(
+        "INSERT INTO quality_metrics (id, response_id, metric, score, analysis_version)"
+        f" SELECT id || :version || :metric, id, :metric, 0.25, :version FROM responses WHERE {where}",
+        version=version,
+        metric=metric,
+    )
+
+
+def test_what_was_judged_and_measured_has_columns(headrace: Run, database: Engine, look: Look, tmp_path: Path) -> None:
+    store_experiment(database, Planted(temperatures=(0.1,), top_ps=(1.0,), repeats=2))
+    store_experiment(database, Planted(id="other", temperatures=(0.1,), top_ps=(1.0,), repeats=2))
+    out = tmp_path / "out.jsonl"
+    plain = headrace("experiments", "export", out, "--json").json
+    assert (plain["passes"], set(plain["columns"]) & {"judge", "topic_coherence"}) == ([], set())
+    add_scores(look, "judge-1+small", "judge", "id = 'planted/00000'")
+    add_scores(look, "headrace-1+e5", "topic_coherence", "true")
+    done = headrace("experiments", "export", out, "--json").json
+    assert (done["analysis_version"], done["passes"]) == ("headrace-1", ["headrace-1+e5", "judge-1+small"])
+    assert done["columns"] == [
+        *plain["columns"][: plain["columns"].index("input_tokens")],
+        *("judge", "topic_coherence"),
+        *plain["columns"][plain["columns"].index("input_tokens") :],
+    ]
+    rows = {row["response_id"]: row for row in read(out)}
+    assert (rows["planted/00000"]["judge"], rows["planted/00001"]["judge"]) == (0.25, None)
+    assert {row["topic_coherence"] for row in rows.values()} == {0.25}
+    headrace("experiments", "export", out, "--where", "judge<0.5")
+    assert ids(out) == ["planted/00000"]
+    add_scores(look, "judge-1+large/two", "judge", "id = 'other/00000'")
+    headrace("experiments", "export", out)
+    rows = {row["response_id"]: row for row in read(out)}
+    assert (rows["planted/00000"]["judge/small"], rows["planted/00000"]["judge/large/two"]) == (0.25, None)
+    assert (rows["other/00000"]["judge/small"], rows["other/00000"]["judge/large/two"]) == (None, 0.25)
+    unclear = headrace("experiments", "export", out, "--where", "judge<0.5")
+    assert (unclear.code, "there is nothing called judge" in unclear.reason) == (2, True)
+    headrace("experiments", "export", out, "--where", "judge/large/two >= 0.25")
+    assert ids(out) == ["other/00000"]
+    headrace("experiments", "export", out, "--where", "judge<0.5", "--experiment", "other")
+    assert ids(out) == ["other/00000"]
+    one = headrace("experiments", "export", out, "--analysis-version", "headrace-1", "--json").json
+    assert one["columns"] == plain["columns"]
+
+
 @given(st.text())
 def test_whatever_is_written_as_a_condition_is_read_or_refused(said: str) -> None:
     try:

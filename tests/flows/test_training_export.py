@@ -210,7 +210,7 @@ def test_parquet_has_every_call_with_what_was_thought_of_it(headrace: Run, calls
         ("Because.", NAUGHTY, "negative", True),
         ('{"a": 1}', '{"a": 1}', "none", False),
     ]
-    assert (rows[1]["id"], rows[1]["tokens"]) == (str(structured), 42)
+    assert (rows[1]["id"], rows[1]["tokens"], rows[1]["weights"]) == (str(structured), 42, [0, 0, 1])
     assert lines(out / "set-aside.jsonl") == [{"ids": [str(broken)], "reason": "the answer does not fit its schema"}]
 
 

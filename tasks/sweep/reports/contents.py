@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -30,6 +30,10 @@ from tasks.sweep.quality.scoring import OVERALL
 from tasks.sweep.reports.grids import combination_means, heat_maps
 from tasks.sweep.statistics.analysis import analyse, headline
 
+AT_ONCE = 500
+"""Rows of responses that are held beside what is made of them."""
+_EVERY_FIELD = set(ReportedResponse.model_fields)
+"""Said once for all responses: a set of each would take as much memory as all else in it but the answer."""
 PAIRS_OF_A_PROMPT = 3
 MOST_PAIRS = 6
 
@@ -63,7 +67,7 @@ class StoredExperiment:
     """An experiment as it was at one moment: its row, its responses, and these as statistics take them."""
 
     row: Row[Any]
-    responses: Sequence[Row[Any]]
+    responses: tuple[ReportedResponse, ...]
     observed: ObservedExperiment
     changed: datetime | None
 
@@ -83,7 +87,7 @@ def read_stored(connection: Connection, experiment: str, analysis_version: str =
     values = {"experiment": observed.id, "versions": list(observed.versions)}
     return StoredExperiment(
         row=connection.execute(_EXPERIMENT, values).one(),
-        responses=connection.execute(_RESPONSES, values).all(),
+        responses=tuple(_read_responses(connection, values)),
         observed=observed,
         changed=connection.execute(_CHANGED, values).scalar_one(),
     )
@@ -93,7 +97,7 @@ def conclude(stored: StoredExperiment) -> ReportContents:
     """All that a report says; of a large sweep, statistics take a while, for which no transaction need stay open."""
     observed, row = stored.observed, stored.row
     analysis = _analysis(observed)
-    responses = tuple(_response(number, response) for number, response in enumerate(stored.responses, 1))
+    responses = stored.responses
     metrics = _metrics(responses)
     metric = headline(analysis.metrics) if analysis.responses else None
     spec: dict[str, Any] = row.spec or _older_spec(row)
@@ -133,13 +137,22 @@ def _analysis(observed: ObservedExperiment) -> SweepAnalysis:
     )
 
 
-def _response(number: int, row: Row[Any]) -> ReportedResponse:
+def _read_responses(connection: Connection, values: Mapping[str, Any]) -> Iterator[ReportedResponse]:
+    """The responses in their order; a prompt that many have is in memory once."""
+    prompts: dict[Any, Any] = {}
+    rows = connection.execute(_RESPONSES.execution_options(yield_per=AT_ONCE), values)
+    for number, row in enumerate(rows, 1):
+        yield _response(number, row, *(prompts.setdefault(said, said) for said in (row.asked, row.system_prompt)))
+
+
+def _response(number: int, row: Row[Any], prompt: str, system_prompt: str | None) -> ReportedResponse:
     scores = dict(zip(row.metrics or (), row.scores or (), strict=True))
-    return ReportedResponse(
+    return ReportedResponse.model_construct(
+        _fields_set=_EVERY_FIELD,
         number=number,
         id=row.id,
-        prompt=row.asked,
-        system_prompt=row.system_prompt,
+        prompt=prompt,
+        system_prompt=system_prompt,
         model=row.of_model,
         parameters={name: getattr(row, name) for name in PARAMETERS if getattr(row, name) is not None},
         repetition=row.repetition,

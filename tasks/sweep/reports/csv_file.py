@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from io import StringIO
+from io import TextIOWrapper
+from typing import BinaryIO
 
 from blocks.row_files import RUN_AS_FORMULA
 from schemas.sweep import PARAMETERS
@@ -39,14 +40,14 @@ def _row(response: ReportedResponse, metrics: Sequence[str]) -> tuple[Value, ...
     )
 
 
-def render_csv(contents: ReportContents) -> bytes:
-    """The responses, the names of the columns above them."""
+def write_csv(contents: ReportContents, file: BinaryIO) -> None:
+    """The responses are in the file, the names of the columns above them."""
     table = whole_responses(contents)
-    out = StringIO(newline="")
+    out = TextIOWrapper(file, "utf-8", "replace", newline="")
     writer = csv.writer(out)
     writer.writerow(escaped(column) for column in table.columns)
     writer.writerows(_cells(row) for row in table.rows)
-    return out.getvalue().encode("utf-8", "replace")
+    out.detach()
 
 
 def _cells(row: Sequence[Value]) -> Iterator[str]:

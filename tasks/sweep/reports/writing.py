@@ -9,7 +9,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from pydantic import TypeAdapter
 
 from schemas.errors import BadInput
 from schemas.sweep_reports import FORMATS, ReportContents, ReportFile, ReportFormat
@@ -32,9 +34,7 @@ def write_report(contents: ReportContents, folder: Path, formats: Sequence[Repor
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(
-            _write(folder / f"{stem(contents)}.{form}", form, render(contents, form, laid_out))
-            for form in FORMATS
-            if form in formats
+            _write(folder / f"{stem(contents)}.{form}", form, contents, laid_out) for form in FORMATS if form in formats
         )
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -42,25 +42,28 @@ def write_report(contents: ReportContents, folder: Path, formats: Sequence[Repor
         raise BadInput(f"{folder} cannot be written ({error.strerror or type(error).__name__}): {advice}") from error
 
 
-def render(contents: ReportContents, form: ReportFormat, laid_out: Callable[[], ReportDocument]) -> bytes:
-    """The report in one format; `laid_out` gives it laid out for readers, where the format is for them."""
+def render(
+    contents: ReportContents, form: ReportFormat, laid_out: Callable[[], ReportDocument], file: BinaryIO
+) -> None:
+    """The file has the report in one format; `laid_out` gives it laid out for readers, where the format is for them."""
     if form == "json":
-        return contents.model_dump_json(indent=2).encode()
-    if form == "csv":
-        from tasks.sweep.reports.csv_file import render_csv
+        file.write(TypeAdapter(ReportContents).dump_json(contents, indent=2))
+    elif form == "csv":
+        from tasks.sweep.reports.csv_file import write_csv
 
-        return render_csv(contents)
-    if form == "xlsx":
+        write_csv(contents, file)
+    elif form == "xlsx":
         from tasks.sweep.reports.spreadsheet import render_xlsx
 
-        return render_xlsx(contents)
-    if form == "html":
+        file.write(render_xlsx(contents))
+    elif form == "html":
         from tasks.sweep.reports.html_page import render_html
 
-        return render_html(laid_out())
-    from tasks.sweep.reports.pdf_document import render_pdf
+        file.write(render_html(laid_out()))
+    else:
+        from tasks.sweep.reports.pdf_document import render_pdf
 
-    return render_pdf(laid_out())
+        file.write(render_pdf(laid_out()))
 
 
 def stem(contents: ReportContents) -> str:
@@ -71,17 +74,20 @@ def stem(contents: ReportContents) -> str:
     return "-".join(part for part in (words, told) if part) or "report"
 
 
-def _write(path: Path, form: ReportFormat, content: bytes) -> ReportFile:
+def _write(
+    path: Path, form: ReportFormat, contents: ReportContents, laid_out: Callable[[], ReportDocument]
+) -> ReportFile:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            render(contents, form, laid_out, file)
             file.flush()
             os.fsync(file.fileno())
+            size = file.tell()
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return ReportFile(format=form, path=str(path), bytes=len(content))
+    return ReportFile(format=form, path=str(path), bytes=size)
 
 
 def chosen_formats(said: Sequence[str]) -> tuple[ReportFormat, ...]:

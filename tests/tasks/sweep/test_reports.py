@@ -167,6 +167,21 @@ async def test_a_number_of_seventeen_digits_is_whole_in_a_spreadsheet(database: 
     assert column == scores(contents)
 
 
+async def test_responses_are_what_their_class_wants_and_share_their_prompts(
+    database: Engine, settings: Settings
+) -> None:
+    await of(database, replace(SMALL, failed=1, prompts=("One?", "Two?")))
+    with database.begin() as connection:
+        connection.execute(text("UPDATE responses SET max_tokens = 5, system_prompt = repeat('Be brief. ', 100)"))
+    responses = (await read_report("planted")).responses
+    assert [ReportedResponse.model_validate(response.model_dump(), strict=True) for response in responses] == [
+        *responses
+    ]
+    for texts in ({id(response.prompt) for response in responses}, {response.prompt for response in responses}):
+        assert len(texts) == 2
+    assert len({id(response.system_prompt) for response in responses}) == 1
+
+
 async def test_two_reports_of_the_same_experiment_are_the_same_bytes(
     database: Engine, settings: Settings, tmp_path: Path
 ) -> None:

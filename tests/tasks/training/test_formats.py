@@ -11,14 +11,14 @@ import orjson
 import pytest
 
 from schemas.choices import ExportFormat
-from schemas.errors import BadInput, ExpectationFailed
+from schemas.errors import BadInput, DatabaseUnavailable, ExpectationFailed
 from schemas.training import ExportOptions
 from tasks.training.checking import check_file
 from tasks.training.choosing import is_for_testing
 from tasks.training.examples import example_of, family_of
 from tasks.training.formats import Row, fault_in, rows_of
 from tasks.training.reading import CallRead
-from tasks.training.writing import Moment, write_export
+from tasks.training.writing import Moment, Stopped, write_export
 
 USER = {"role": "user", "content": "Why?"}
 SAID = {"role": "assistant", "content": "Because."}
@@ -132,6 +132,10 @@ def test_answers_given_before_are_read_and_not_learned() -> None:
     assert isinstance(row, Row)
     assert row.record["messages"] == [USER, {"role": "assistant", "content": "Bad.", "weight": 0}, USER, SAID]
     assert fault_in(row.record, "openai-sft") is None
+    (row,) = rows_of(example, ExportOptions(format="trl-sft"))
+    assert (row.record["prompt"], row.record["completion"]) == ([*example.prompt], [SAID])
+    (row,) = rows_of(example, ExportOptions(format="parquet"))
+    assert (len(row.record["messages"]), row.record["weights"]) == (4, [0, 0, 0, 1])
 
 
 def test_a_fence_around_json_is_overlooked_as_the_gateway_does() -> None:
@@ -169,6 +173,30 @@ def test_an_export_that_was_renamed_before_it_was_killed_stays(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         write_export(tmp_path / "file" / "out", [call()], options, Moment())
+
+
+@pytest.mark.parametrize("chosen", ["trl-sft", "parquet"])
+def test_an_export_that_ends_with_an_error_leaves_nothing(tmp_path: Path, chosen: ExportFormat) -> None:
+    progress = Moment()
+
+    def lost() -> Iterator[CallRead]:
+        yield call()
+        raise DatabaseUnavailable("the connection was lost")
+
+    def stopped() -> Iterator[CallRead]:
+        yield call()
+        progress.stop()
+        yield call(answer="Other.")
+
+    def replaced() -> Iterator[CallRead]:
+        yield call()
+        (tmp_path / "out").mkdir()
+
+    options = ExportOptions(format=chosen)
+    for calls, error in ((lost, DatabaseUnavailable), (stopped, Stopped), (replaced, BadInput)):
+        with pytest.raises(error):
+            write_export(tmp_path / "out", calls(), options, progress if calls is stopped else Moment())
+        assert not (tmp_path / ".out.partial").exists()
 
 
 def test_two_exports_are_never_written_into_one_folder(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
-from psycopg.types.string import ByteaBinaryLoader
 from sqlalchemy import Connection
 from sqlalchemy.exc import ResourceClosedError
 
 from schemas.errors import BadInput, DatabaseUnavailable
 
-ROWS_AT_ONCE = 100
-"""Rows that are taken over together; more of them no longer fit into the processor's cache."""
+ROWS_AT_ONCE = 25
+"""Rows that are taken over together: fewer than the socket holds, so that Postgres has room for the next meanwhile."""
 
 
 def copy_rows(
@@ -58,8 +57,6 @@ def cancel_query(connection: Connection) -> None:
 def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -> Generator[Any, None, None]:
     """The rows of `query`, as tuples, as fast as Postgres sends them and no more of them in memory than a few.
 
-    Documents of type JSONB are their bytes after one that tells the version of the form.
-
     Args:
         query: with placeholders as psycopg has them, `%(name)s`.
 
@@ -69,7 +66,6 @@ def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor(binary=True) as cursor:
-            cursor.adapters.register_loader("jsonb", ByteaBinaryLoader)
             yield from cursor.stream(query, values, binary=True, size=ROWS_AT_ONCE)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable("the connection to Postgres was lost while rows were read") from error

@@ -40,6 +40,7 @@ class Example:
         answer: the correction, where there is one, else what was given.
         given: what the model answered.
         tokens: of prompt and answer; as the provider counted, else by `tokens_of`.
+        asked: the prompt as it was sent, before redaction.
     """
 
     id: UUID
@@ -51,6 +52,7 @@ class Example:
     tokens: int
     model: str
     structured: bool
+    asked: list[Turn]
 
     @property
     def corrected(self) -> bool:
@@ -77,7 +79,8 @@ def example_of(call: CallRead) -> Example | str:
         return "the answer does not fit its schema"
     sent, got = call.input_tokens, call.output_tokens
     tokens = tokens_of(prompt, answer, call.model) if correction or sent is None or got is None else sent + got
-    return Example(call.id, prompt, answer, given, call.opinion, call.score, tokens, call.model, schema is not None)
+    told = (call.opinion, call.score, tokens, call.model, schema is not None)
+    return Example(call.id, prompt, answer, given, *told, asked=prompt)
 
 
 def redacted(example: Example, redactor: Redacts) -> Example | str:

@@ -43,7 +43,8 @@ def rows_of(example: Example, options: ExportOptions) -> Sequence[Row] | str:
     """The rows that one example makes in a format that does not pair answers, or why it makes none."""
     if options.format == "trl-kto":
         return _judged(example)
-    if options.format != "parquet" and not options.opinions and example.opinion == "negative" and not example.corrected:
+    ill = example.opinion == "negative" and not example.corrected
+    if ill and options.format != "parquet" and not options.opinions:
         return "the answer is thought ill of"
     record = _SINGLE[options.format](example)
     return (Row(record, (example.id,), example.tokens, example.prompt, (example.answer,)),)
@@ -84,12 +85,9 @@ def _judged(example: Example) -> Sequence[Row] | str:
 
 
 def _openai(example: Example) -> Record:
-    return {"messages": [*map(_only_read, example.prompt), {"role": "assistant", "content": example.answer}]}
-
-
-def _only_read(turn: Turn) -> Record:
-    """The turn; an answer that was given before is not learned, whatever was thought of it."""
-    return {**turn, "weight": 0} if turn["role"] == "assistant" else turn
+    """An answer that was given before is not learned, whatever was thought of it."""
+    prompt = [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in example.prompt]
+    return {"messages": [*prompt, {"role": "assistant", "content": example.answer}]}
 
 
 def _trl(example: Example) -> Record:

@@ -19,7 +19,8 @@ from tasks.training.bounds import Bound, before, committed
 
 # Whole documents: Postgres takes longer to cut a member out of one than to send all of it.
 _COLUMNS = """
-    calls.id, calls.request, calls.response, coalesce(said.opinion, 'none'), said.correction, calls.model,
+    calls.id, convert_to(calls.request::text, 'UTF8'), convert_to(calls.response::text, 'UTF8'),
+    coalesce(said.opinion, 'none'), said.correction, calls.model,
     calls.input_tokens, calls.output_tokens, calls.finish_reason, {score}
 """
 # One row a response however many rated it; of corrections the latest counts. Applications may rate a replay themselves.
@@ -63,8 +64,8 @@ class CallRead(NamedTuple):
     """An answered call as it is read.
 
     Attributes:
-        request: JSON with `messages`, and `output_schema` where the answer had to meet one; as Postgres sends JSONB,
-            after a byte that tells the version; None where the row does not tell.
+        request: JSON with `messages`, and `output_schema` where the answer had to meet one; None where the row does not
+            tell.
         response: JSON with `content`, likewise.
         score: `overall`, where a sweep scored the answer.
     """
@@ -129,6 +130,6 @@ def _query(options: ExportOptions) -> str:
 
 
 def parse(document: bytes | None) -> dict[str, Any]:
-    """The object of a JSONB column in its binary form; an empty one where it is NULL or something else."""
-    value = {} if document is None else orjson.loads(memoryview(document)[1:])
+    """The object of a document; an empty one where it is NULL or something else."""
+    value = {} if document is None else orjson.loads(document)
     return value if isinstance(value, dict) else {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
 
 from schemas.training import PAIRED, ExportOptions
-from tasks.training.examples import Example, Turn, example_of, redacted
+from tasks.training.examples import Example, example_of, redacted
 from tasks.training.formats import Row, rows_of
 from tasks.training.pairs import pairs_of
 from tasks.training.reading import CallRead
@@ -34,33 +34,28 @@ class RowMaker:
     def rows(self, calls: Iterable[CallRead]) -> Iterator[Row]:
         """Every row there is, in the order of the calls."""
         if self.options.format in PAIRED:
-            for _, group in groupby(self._examples(calls), key=lambda found: found[0]):
-                yield from self._pairs([example for _, example in group])
+            for _, group in groupby(self._examples(calls), key=lambda example: example.asked):
+                yield from self._pairs([*group])
             return
         options = self.options
-        for _, example in self._examples(calls):
+        for example in self._examples(calls):
             made = rows_of(example, options)
             if isinstance(made, str):
                 self.set_aside((example.id,), made)
             else:
                 yield from made
 
-    def _examples(self, calls: Iterable[CallRead]) -> Generator[tuple[list[Turn], Example], None, None]:
-        """Each example with the prompt that it had before redaction."""
+    def _examples(self, calls: Iterable[CallRead]) -> Iterator[Example]:
         redact = self.options.redact
         for call in calls:
             self.calls += 1
             made = example_of(call)
+            if redact and not isinstance(made, str):
+                made = redacted(made, self.redactor)
             if isinstance(made, str):
                 self.set_aside((call.id,), made)
-                continue
-            asked = made.prompt
-            if redact:
-                made = redacted(made, self.redactor)
-                if isinstance(made, str):
-                    self.set_aside((call.id,), made)
-                    continue
-            yield asked, made
+            else:
+                yield made
 
     def _pairs(self, group: list[Example]) -> Iterator[Row]:
         paired: set[UUID] = set()

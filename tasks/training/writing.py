@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -46,7 +45,8 @@ class Moment:
     calls: int = 0
     rows: int = 0
     percent: float | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
+    stopping: bool = False
+    """Said by another thread."""
 
     def __str__(self) -> str:
         return f"{self.calls:,} calls read, {self.rows:,} rows written"
@@ -57,7 +57,7 @@ class Moment:
 
     def stop(self) -> None:
         """The export ends at its next row."""
-        self._stop.set()
+        self.stopping = True
 
     def go_on(self) -> None:
         """Nobody asked to stop.
@@ -65,7 +65,7 @@ class Moment:
         Raises:
             Stopped: somebody did.
         """
-        if self._stop.is_set():
+        if self.stopping:
             raise Stopped("the export was interrupted")
 
 
@@ -137,7 +137,8 @@ def _fill(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progr
             choice = choose(_until_stopped(looked_at.rows(calls), progress), options)
         export = _Export(folder, options, progress, disk, choice)
         maker = RowMaker(options, export.redactor, export.set_aside)
-        for number, row in enumerate(_until_stopped(maker.rows(calls), progress)):
+        for number, row in enumerate(maker.rows(calls)):
+            progress.go_on()
             progress.calls = maker.calls
             export.write(number, row)
         progress.calls = maker.calls
@@ -164,7 +165,8 @@ class _Export:
         self.redactor = Redactor(self.options.phone_region)
         self._kind = "parquet" if self.options.format == "parquet" else "jsonl"
         parts = ("train", "test") if self.options.test_share else ("train",)
-        self._files: dict[str, RowFile] = {part: self._file(f"{part}.{self._kind}") for part in parts}
+        names = {part: f"{part}.{self._kind}" for part in parts}
+        self._files: dict[str, tuple[str, RowFile]] = {part: (name, self._file(name)) for part, name in names.items()}
         self._sources = JsonLines(self.folder / SOURCES, self.disk)
         self._aside = JsonLines(self.folder / SET_ASIDE, self.disk)
 
@@ -179,8 +181,7 @@ class _Export:
         if reason is not None:
             self.set_aside(row.ids, reason)
             return
-        part = self.choice.part(number, row)
-        file, name = self._files[part], f"{part}.{self._kind}"
+        name, file = self._files[self.choice.part(number, row)]
         check_record(row.record, self.options.format, name, file.rows + 1)
         file.write(row.record, line, row.tokens)
         self._sources.add({"file": name, "row": file.rows, "ids": row.ids})
@@ -188,7 +189,7 @@ class _Export:
 
     def finish(self) -> ExportManifest:
         """Everything is durable in the folder, and was read back."""
-        files: dict[str, ExportedFile] = {f"{part}.{self._kind}": file.close() for part, file in self._files.items()}
+        files: dict[str, ExportedFile] = {name: file.close() for name, file in self._files.values()}
         if self._kind == "parquet":
             for name, file in files.items():
                 check_file(self.folder / name, self.options.format, file.rows)

@@ -85,12 +85,7 @@ def call(messages: object = (USER,), answer: object = "Because.", **more: Any) -
     schema = more.pop("output_schema", None)
     known |= {"finish_reason": "stop", "score": None} | more
     request = {"messages": messages, "output_schema": schema}
-    return CallRead(UUID(int=1), binary(request), binary({"content": answer}), **known)
-
-
-def binary(document: object) -> bytes:
-    """The document as Postgres sends JSONB."""
-    return b"\x01" + orjson.dumps(document)
+    return CallRead(UUID(int=1), orjson.dumps(request), orjson.dumps({"content": answer}), **known)
 
 
 @pytest.mark.parametrize(

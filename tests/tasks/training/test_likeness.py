@@ -72,7 +72,7 @@ def test_texts_of_the_same_words_meet_however_many_are_half_like_them() -> None:
 def call(number: int, question: str, answer: str, tokens: int = 1) -> CallRead:
     """An answered call as it is read."""
     request, response = {"messages": [{"role": "user", "content": question}]}, {"content": answer}
-    documents = (b"\x01" + orjson.dumps(document) for document in (request, response))
+    documents = (orjson.dumps(document) for document in (request, response))
     return CallRead(UUID(int=number), *documents, "none", None, "m", 1, tokens, "stop", None)
 
 

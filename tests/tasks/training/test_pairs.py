@@ -14,7 +14,7 @@ PROMPT = [{"role": "user", "content": "Why?"}]
 
 def example(number: int, given: str, opinion: Opinion = "none", score: float | None = None) -> Example:
     """An answer, with what is known of it."""
-    return Example(UUID(int=number), PROMPT, given, given, opinion, score, 5, "m", False)
+    return Example(UUID(int=number), PROMPT, given, given, opinion, score, 5, "m", False, PROMPT)
 
 
 def pairs(*group: Example) -> list[tuple[str, ...]]:

@@ -39,12 +39,14 @@ CALLS = """
             jsonb_build_object('role', 'user', 'content',
                 'Question ' || n || ': ' || left(repeat(md5(n::text) || ' what of "it"? ', 30), 1150)))),
         jsonb_build_object('content', 'Answer ' || n || left(repeat(md5((n + 7)::text) || ' because. ', 30), 800)),
-        'succeeded', 'price_table', 400, 200, now(), now()
+        'succeeded', 'price_table', 400, 200, now() - interval '30 days' + n * interval '1 s',
+        now() - interval '30 days' + n * interval '1 s' + interval '2 s'
     FROM generate_series(CAST(1 AS bigint), :calls) AS n
 """
 SAID = """
-    INSERT INTO feedback (response_id, user_id, rating, notes)
-    SELECT id, 'ada', (ARRAY['positive', 'neutral'])[1 + mod(attempt, 2)], 'fine' FROM llm_requests
+    INSERT INTO feedback (response_id, user_id, rating, notes, created_at, updated_at)
+    SELECT id, 'ada', (ARRAY['positive', 'neutral'])[1 + mod(attempt, 2)], 'fine', completed_at, completed_at
+    FROM llm_requests
 """
 
 

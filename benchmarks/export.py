@@ -1,6 +1,7 @@
 """Training files of calls with feedback: Headrace, bare COPY of the same rows, and pandas, in one run.
 
-`python -m benchmarks.export [CALLS]`; calls have 2 kB. Memory is what each takes above what its imports took.
+`python -m benchmarks.export [CALLS [REPEATS]]`; calls have 2 kB. COPY and Headrace take turns; memory is what the first
+turn of each takes above what was there before.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -24,6 +27,8 @@ from tasks.training.reading import reading
 from tasks.training.writing import Moment, write_export
 
 MIB = 1 << 20
+TEXT = Path(__file__).parents[1] / "examples" / "housing-bill.txt"
+"""Questions and answers are passages of it: Postgres compresses what repeats itself, and what people write does not."""
 ROWS = """
     SELECT calls.id, calls.request, calls.response, feedback.rating, feedback.notes
     FROM llm_requests AS calls LEFT JOIN feedback ON response_id = calls.id ORDER BY calls.id
@@ -35,10 +40,11 @@ CALLS = """
         || substr(md5(n::text), 4, 15))::uuid, gen_random_uuid(), md5(n::text), 1, 'shop', 'chat', 'openai',
         'gpt-4o-mini',
         jsonb_build_object('messages', jsonb_build_array(
-            jsonb_build_object('role', 'system', 'content', 'You write product texts.'),
+            jsonb_build_object('role', 'system', 'content', 'You explain bills.'),
             jsonb_build_object('role', 'user', 'content',
-                'Question ' || n || ': ' || left(repeat(md5(n::text) || ' what of "it"? ', 30), 1150)))),
-        jsonb_build_object('content', 'Answer ' || n || left(repeat(md5((n + 7)::text) || ' because. ', 30), 800)),
+                'Question ' || n || ': ' || substr(:text, 1 + CAST(n * 37 % (length(:text) - 1150) AS int), 1150)))),
+        jsonb_build_object('content',
+            'Answer ' || n || ': ' || substr(:text, 1 + CAST(n * 101 % (length(:text) - 800) AS int), 800)),
         'succeeded', 'price_table', 400, 200, now() - interval '30 days' + n * interval '1 s',
         now() - interval '30 days' + n * interval '1 s' + interval '2 s'
     FROM generate_series(CAST(1 AS bigint), :calls) AS n
@@ -54,7 +60,7 @@ def fill(engine: Engine, calls: int) -> None:
     """The ledger has so many calls, each with feedback."""
     migrate(engine)
     with engine.begin() as connection:
-        connection.execute(text(CALLS), {"calls": calls})
+        connection.execute(text(CALLS), {"calls": calls, "text": TEXT.read_text()})
         connection.execute(text(SAID))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
@@ -88,16 +94,42 @@ def export_with_pandas(engine: Engine, path: Path) -> int:
     return len(frame)
 
 
-def measure(name: str, work: Callable[[], int]) -> None:
-    """A line about how fast it was and what memory it had taken by its end."""
-    before, began = psutil.Process().memory_info().rss, time.perf_counter()
-    rows = work()
-    seconds = time.perf_counter() - began
-    taken = (psutil.Process().memory_info().rss - before) / MIB
-    print(f"{name:28} {rows / seconds:10,.0f} rows/s {seconds:8.2f} s {taken:8.0f} MiB", flush=True)
+class Measured:
+    """Turns of one contestant.
+
+    Attributes:
+        rates: rows a second of each turn.
+        memory: bytes that the process had taken by the end of its first turn.
+    """
+
+    def __init__(self, name: str, work: Callable[[int], int]) -> None:
+        self.name = name
+        self.work = work
+        self.rates: list[float] = []
+        self.memory = 0
+
+    def turn(self) -> None:
+        """One more, and a line about it."""
+        before, began = psutil.Process().memory_info().rss, time.perf_counter()
+        rows = self.work(len(self.rates))
+        seconds = time.perf_counter() - began
+        if not self.rates:
+            self.memory = psutil.Process().memory_info().rss - before
+        self.rates.append(rows / seconds)
+        print(f"{self.name:24} {rows / seconds:10,.0f} rows/s {seconds:8.2f} s", flush=True)
 
 
-def main(calls: int = 300_000) -> None:
+def report(contestants: Sequence[Measured]) -> None:
+    """The medians; ratios are those of turns that followed each other, to the first of `contestants`."""
+    bare, *others = contestants
+    print(f"\n{bare.name:24} {median(bare.rates):10,.0f} rows/s")
+    for each in others:
+        ratio = median(own / its for own, its in zip(each.rates, bare.rates, strict=False))
+        rate, memory = median(each.rates), each.memory / MIB
+        print(f"{each.name:24} {rate:10,.0f} rows/s {ratio:6.2f} of {bare.name} {memory:6.0f} MiB")
+
+
+def main(calls: int = 300_000, repeats: int = 5) -> None:
     """The table is on standard output."""
     with (
         tempfile.TemporaryDirectory() as made,
@@ -107,19 +139,19 @@ def main(calls: int = 300_000) -> None:
         engine = create_database(normal_url(stack.database_url("export")))
         fill(engine, calls)
         copy_bare(engine)  # so that all read from memory
-        measure("COPY to nowhere", lambda: copy_bare(engine))
-        measure("Headrace, no redaction", lambda: export(engine, folder / "plain", redact=False))
-        measure("Headrace, redaction", lambda: export(engine, folder / "redacted", redact=True))
-        if _has_pandas():
-            measure("pandas", lambda: export_with_pandas(engine, folder / "pandas.jsonl"))
+        bare = Measured("COPY to nowhere", lambda turn: copy_bare(engine))
+        plain = Measured("Headrace, no redaction", lambda turn: export(engine, folder / f"{turn}", redact=False))
+        for _ in range(repeats):
+            bare.turn()
+            plain.turn()
+        others = [Measured("Headrace, redaction", lambda turn: export(engine, folder / "redacted", redact=True))]
+        if find_spec("pandas") is not None:
+            others.append(Measured("pandas", lambda turn: export_with_pandas(engine, folder / "pandas.jsonl")))
+        for each in others:
+            each.turn()
+        report([bare, plain, *others])
         engine.dispose()
 
 
-def _has_pandas() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("pandas") is not None
-
-
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:3]))

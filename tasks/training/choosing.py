@@ -25,8 +25,7 @@ class Choice:
         """The file of the row: rows of one prompt family, and of those alike to it, have the same."""
         if self.testing:
             return "test" if self.testing[number] else "train"
-        share = self.options.test_share
-        return "test" if share and is_for_testing(row.prompt, share, self.options.seed) else "train"
+        return "test" if is_for_testing(row.prompt, self.options.test_share, self.options.seed) else "train"
 
     def take(self, number: int, row: Row) -> bool:
         """Whether no row that is nearly equal was taken; from now on, one was.

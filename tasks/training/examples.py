@@ -79,8 +79,8 @@ def example_of(call: CallRead) -> Example | str:
         return "the answer does not fit its schema"
     sent, got = call.input_tokens, call.output_tokens
     tokens = tokens_of(prompt, answer, call.model) if correction or sent is None or got is None else sent + got
-    told = (call.opinion, call.score, tokens, call.model, schema is not None)
-    return Example(call.id, prompt, answer, given, *told, asked=prompt)
+    structured = schema is not None
+    return Example(call.id, prompt, answer, given, call.opinion, call.score, tokens, call.model, structured, prompt)
 
 
 def redacted(example: Example, redactor: Redacts) -> Example | str:

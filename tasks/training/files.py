@@ -18,9 +18,7 @@ AT_ONCE = 1000
 """Rows of Parquet that are gathered; a row group of them."""
 SIGNS_AT_ONCE = 16 << 20
 """Of the texts of such rows; from there on a row group has fewer."""
-BLOCK_BYTES = 1 << 18
-SYNC_BYTES = 1 << 25
-"""Written since the last time, that are made durable while rows are made, so that little is left for the end."""
+BLOCK_BYTES = 1 << 20
 
 
 def as_line(record: Record) -> bytes:
@@ -71,7 +69,7 @@ class JsonLines:
         self._file = path.open("w+b", buffering=0)
         self._hash = hashlib.sha256()
         self._block, self._other, self._back = (bytearray(BLOCK_BYTES) for _ in range(3))
-        self._gathered = self._written_bytes = self._durable_bytes = 0
+        self._gathered = self._written_bytes = 0
         self._writing: Future[None] | None = None
 
     def add(self, record: Record) -> None:
@@ -124,9 +122,6 @@ class JsonLines:
             raise ExpectationFailed(f"{self._path.name} has other bytes than were written", file=self._path.name)
         self._hash.update(there)
         self._written_bytes += length
-        if self._written_bytes - self._durable_bytes > SYNC_BYTES:
-            os.fsync(self._file.fileno())
-            self._durable_bytes = self._written_bytes
 
 
 class Parquet:

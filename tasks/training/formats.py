@@ -86,8 +86,9 @@ def _judged(example: Example) -> Sequence[Row] | str:
 
 def _openai(example: Example) -> Record:
     """An answer that was given before is not learned, whatever was thought of it."""
-    prompt = [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in example.prompt]
-    return {"messages": [*prompt, {"role": "assistant", "content": example.answer}]}
+    turns: list[Record] = [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in example.prompt]
+    turns.append({"role": "assistant", "content": example.answer})
+    return {"messages": turns}
 
 
 def _trl(example: Example) -> Record:

@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
 from sqlalchemy import Engine, text
 
+from benchmarks.memory import peak_mib, resident_mib
 from blocks.database import create_database, migrate, normal_url
 from blocks.embedded.stack import EmbeddedStack
 from schemas.training import ExportOptions
@@ -26,7 +26,6 @@ from tasks.training.bounds import Bound
 from tasks.training.reading import reading
 from tasks.training.writing import Moment, write_export
 
-MIB = 1 << 20
 TEXT = Path(__file__).parents[1] / "examples" / "housing-bill.txt"
 """Questions and answers are passages of it: Postgres compresses what repeats itself, and what people write does not."""
 ROWS = """
@@ -99,22 +98,22 @@ class Measured:
 
     Attributes:
         rates: rows a second of each turn.
-        memory: bytes that the process had taken by the end of its first turn.
+        memory: MiB that the process took more at its peak, in its first turn.
     """
 
     def __init__(self, name: str, work: Callable[[int], int]) -> None:
         self.name = name
         self.work = work
         self.rates: list[float] = []
-        self.memory = 0
+        self.memory = 0.0
 
     def turn(self) -> None:
         """One more, and a line about it."""
-        before, began = psutil.Process().memory_info().rss, time.perf_counter()
+        before, began = resident_mib(), time.perf_counter()
         rows = self.work(len(self.rates))
         seconds = time.perf_counter() - began
         if not self.rates:
-            self.memory = psutil.Process().memory_info().rss - before
+            self.memory = max(0.0, peak_mib() - before)  # those before it took less
         self.rates.append(rows / seconds)
         print(f"{self.name:24} {rows / seconds:10,.0f} rows/s {seconds:8.2f} s", flush=True)
 
@@ -125,8 +124,7 @@ def report(contestants: Sequence[Measured]) -> None:
     print(f"\n{bare.name:24} {median(bare.rates):10,.0f} rows/s")
     for each in others:
         ratio = median(own / its for own, its in zip(each.rates, bare.rates, strict=False))
-        rate, memory = median(each.rates), each.memory / MIB
-        print(f"{each.name:24} {rate:10,.0f} rows/s {ratio:6.2f} of {bare.name} {memory:6.0f} MiB")
+        print(f"{each.name:24} {median(each.rates):10,.0f} rows/s {ratio:6.2f} of {bare.name} {each.memory:6.0f} MiB")
 
 
 def main(calls: int = 300_000, repeats: int = 5) -> None:

@@ -17,6 +17,7 @@ from schemas.embedding import Changes
 from schemas.identifiers import new_id
 from tasks.embedding.pieces import Chunker, Piece
 from tasks.embedding.templates import Template, text_hash
+from tasks.ledger.rows import as_records
 
 PAGE = 500
 """Materials that are cut and stored in one transaction."""
@@ -188,15 +189,16 @@ def _note(connection: Connection, chunks: ChunkSet, cuts: Sequence[Cut]) -> None
     connection.execute(
         text(
             "INSERT INTO embedded_materials (chunker, material_id, fingerprint, chunks) SELECT :chunker, new.* "
-            "FROM unnest(CAST(:ids AS text[]), CAST(:prints AS text[]), CAST(:counts AS int[])) AS new "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS new(material_id text, fingerprint text, chunks int) "
             "ON CONFLICT (chunker, material_id) DO UPDATE SET fingerprint = excluded.fingerprint, "
             "chunks = excluded.chunks, at = clock_timestamp()"
         ),
         {
             "chunker": chunks.name,
-            "ids": [cut.material_id for cut in cuts],
-            "prints": [cut.fingerprint for cut in cuts],
-            "counts": [len(cut.pieces) for cut in cuts],
+            "rows": as_records(
+                {"material_id": cut.material_id, "fingerprint": cut.fingerprint, "chunks": len(cut.pieces)}
+                for cut in cuts
+            ),
         },
     )
 

@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
+from secrets import randbits
 from uuid import UUID
+
+from xxhash import xxh3_128_digest
 
 from schemas.canonical import canonical_json
 from schemas.errors import BadInput, TerminalError
@@ -29,7 +31,6 @@ from tasks.training.redaction import Redactor
 from tasks.training.rows import RowMaker
 
 MANIFEST, SOURCES, SET_ASIDE = "manifest.json", "manifest-rows.jsonl", "set-aside.jsonl"
-DIGEST_BYTES = 16
 
 
 class Stopped(TerminalError):
@@ -72,7 +73,7 @@ class Moment:
 def write_export(folder: Path, calls: Iterable[CallRead], options: ExportOptions, progress: Moment) -> ExportManifest:
     """The export stands in `folder`, complete and durable; equal calls and options give equal bytes.
 
-    What is in memory: a digest of 16 bytes for each row, where duplicates are left out; for formats of pairs, the calls
+    What is in memory: a hash of 16 bytes for each row, where duplicates are left out; for formats of pairs, the calls
     with one prompt; what `choose` needs, for which `calls` are read a time more. Where `folder` is there already with
     the same content, it stays as it is.
 
@@ -167,6 +168,7 @@ class _Export:
         parts = ("train", "test") if self.options.test_share else ("train",)
         names = {part: f"{part}.{self._kind}" for part in parts}
         self._files: dict[str, tuple[str, RowFile]] = {part: (name, self._file(name)) for part, name in names.items()}
+        self._key = randbits(64)  # of this export alone: nobody can prepare another row that is taken for an equal one
         self._only = self._files["train"] if len(parts) == 1 else None
         self._sources = JsonLines(self.folder / SOURCES, self.disk)
         self._aside = JsonLines(self.folder / SET_ASIDE, self.disk)
@@ -224,7 +226,7 @@ class _Export:
     def _is_there(self, row: Row, line: bytes) -> bool:
         told = line or as_line({name: value for name, value in row.record.items() if name != "id"})
         before = len(self.seen)
-        self.seen.add(sha256(told).digest()[:DIGEST_BYTES])
+        self.seen.add(xxh3_128_digest(told, self._key))
         return len(self.seen) == before
 
     def set_aside(self, ids: tuple[UUID, ...], reason: str) -> None:

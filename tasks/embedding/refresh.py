@@ -172,7 +172,7 @@ class _Refresh:
         def tidy(connection: Connection) -> tuple[int, int, int]:
             gone, their_chunks = forget_deleted(connection, work.chunks.name)
             if chunks.added + chunks.updated >= WORTH_ANALYZING:
-                connection.execute(text("ANALYZE chunks"))
+                connection.execute(text("ANALYZE chunks (material_id, chunker, content_hash)"))
             return gone, their_chunks, sweep_vectors(connection)
 
         gone, their_chunks, vectors = await work.in_thread(tidy)

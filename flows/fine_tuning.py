@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.artifacts import publish_page
 from flows.migration_progress import showing
 from flows.running import note_run, prefect_flow_run_id
+from flows.version_presentation import fine_tuning_as_markdown
 from schemas.fine_tuning import FineTuneReport, FineTuneRequest
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import open_ledger
@@ -48,4 +50,5 @@ async def fine_tune_model(request: FineTuneRequest, project: str = "") -> FineTu
             async with showing(progress):
                 report = await fine_tune(run, request, progress)
             run.result = report.model_dump(mode="json")
+    await publish_page(fine_tuning_as_markdown(report), report.run_id, FINE_TUNE, request.purpose)
     return report

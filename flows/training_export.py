@@ -12,8 +12,10 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.artifacts import publish_page
 from flows.migration_progress import showing
 from flows.running import note_run, prefect_flow_run_id
+from flows.training_presentation import as_markdown
 from schemas.training import ExportOptions, ExportReport
 from tasks.ledger.runs import RunRequest, open_run
 from tasks.ledger.session import open_ledger
@@ -56,4 +58,5 @@ async def export_training(out: str, options: ExportOptions) -> ExportReport:
             async with showing(progress):
                 report = await export_training_data(run, folder, options, progress)
             run.result = report.model_dump(mode="json")
+    await publish_page(as_markdown(report), report.run_id, EXPORT)
     return report

@@ -187,17 +187,26 @@ def show_fine_tuning(report: FineTuneReport, *, as_json: bool) -> int:
     if as_json:
         write_json(report)
         return 0
-    out = console()
+    for line in _fine_tuning_lines(report):
+        console().print(line, soft_wrap=True, markup=False)
+    return 0
+
+
+def fine_tuning_as_markdown(report: FineTuneReport) -> str:
+    """The model that was made, as a page."""
+    lines = (f"- {line}" for line in _fine_tuning_lines(report))
+    return "\n".join((f"# Fine-tuned for {report.purpose}", "", *lines)) + "\n"
+
+
+def _fine_tuning_lines(report: FineTuneReport) -> tuple[str, ...]:
     tokens = "" if report.trained_tokens is None else f", {report.trained_tokens:,} tokens"
-    for line in (
+    return (
         f"{report.model} is version {report.version} of {report.purpose}",
         f"made of {report.base_model} and {report.training_rows} rows{tokens}; cost {money(report.cost_usd)}",
         f"job {report.job_id}, file {report.training_file} (SHA-256 {report.training_sha256})",
         f"Run {report.run_id}",
         f"Put it in charge: headrace versions promote {report.purpose} {report.version}",
-    ):
-        out.print(line, soft_wrap=True, markup=False)
-    return 0
+    )
 
 
 class _Cancelled(BaseModel):

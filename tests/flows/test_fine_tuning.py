@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,8 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from flows.version_presentation import fine_tuning_as_markdown
+from schemas.fine_tuning import FineTuneReport
 from schemas.settings import Settings
 from tests.conftest import Environment
 from tests.flows.commands import PROJECT
@@ -94,6 +97,15 @@ def test_the_command_shows_how_the_model_is_put_in_charge_and_calls_then_go_to_i
     shown = headrace("estimate", "Why?", "--model", "version:radar")
     assert shown.code == 0
     assert f"ft:{BASE}" in shown.out
+
+
+def test_the_page_of_a_run_says_what_the_command_does(headrace: Run, serve: Serve, rows: Path) -> None:
+    serve()
+    report = FineTuneReport.model_validate(headrace(*options(rows, "--json")).json)
+    page = fine_tuning_as_markdown(report)
+    assert page.startswith("# Fine-tuned for radar\n\n- ft:")
+    assert f"- job ftjob-1, file {rows} (SHA-256 {sha256(rows.read_bytes()).hexdigest()})\n" in page
+    assert page.endswith("- Put it in charge: headrace versions promote radar 1\n")
 
 
 def test_the_cost_is_worked_out_of_a_price_where_the_provider_does_not_say_it(

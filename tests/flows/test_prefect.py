@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,21 @@ def test_a_migration_from_the_form_leaves_its_report_and_progress_as_artifacts(
     until(lambda: up.state(taken_back) in {"Completed", "Failed", "Crashed"})
     assert up.state(taken_back) == "Completed"
     assert look("SELECT FROM users WHERE source = 'from the form'") == []
+
+
+def test_an_export_from_the_form_tells_what_it_wrote(up: Up, tmp_path: Path) -> None:
+    out = tmp_path / "radar"
+    nobody = {"format": "openai-sft", "project": "that nobody has"}
+    flow_run = up.run_deployment("export-training-data", out=str(out), options=nobody)
+    until(lambda: up.state(flow_run) in {"Completed", "Failed", "Crashed"})
+    assert up.state(flow_run) == "Completed"
+    found = up.ask("POST", "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run]}}})
+    (page,) = [artifact for artifact in found if artifact["type"] == "markdown"]
+    assert page["key"] == "export-training-data"
+    assert f"In `{out}`:" in page["data"]
+    assert f"- train.jsonl: 0 rows, 0 tokens, SHA-256 {sha256(b'').hexdigest()}" in page["data"]
+    assert "of 0 calls; set aside: 0" in page["data"]
+    assert (out / "manifest.json").is_file()
 
 
 def test_a_migration_that_fails_leaves_why_and_what_it_rejected_as_an_artifact(up: Up, tmp_path: Path) -> None:

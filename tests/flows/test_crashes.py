@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -27,6 +29,8 @@ from tests.scripted_provider import ScriptedProvider
 
 CALLS = ("research", "generate", "review", "refine", "review")
 PATIENCE_SECONDS = 60.0
+COMMAND = "headrace-to-be-killed"
+"""Its sessions have this name in Postgres."""
 
 
 @dataclass
@@ -88,7 +92,8 @@ class Scene:
         """The run is resumed, or begun where there is none."""
         runs = self.look("SELECT id FROM runs")
         what = ("resume", runs[0]["id"]) if runs else ("analyze", self.bill)
-        return self.start(*what, "--bare", "--json")
+        with patch.dict(os.environ, PGAPPNAME=COMMAND):
+            return self.start(*what, "--bare", "--json")
 
     @contextmanager
     def no_writes_to(self, table: str) -> Iterator[None]:
@@ -98,8 +103,13 @@ class Scene:
             yield
 
     def kill(self, command: Command) -> None:
-        """The process is gone, and what it left behind is remembered."""
+        """The process is gone as with its machine, and what it left behind is remembered.
+
+        Postgres would still do what it was sent last, once it no longer has to wait.
+        """
         command.kill()
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name"
+        until(lambda: not self.look(ended, name=COMMAND))
         self.check_nothing_twice()
         self.finished, self.answered, self.asked = self.finished_steps(), self.answered_bodies(), len(self.provider.log)
 

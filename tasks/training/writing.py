@@ -169,7 +169,6 @@ class _Export:
         names = {part: f"{part}.{self._kind}" for part in parts}
         self._files: dict[str, tuple[str, RowFile]] = {part: (name, self._file(name)) for part, name in names.items()}
         self._key = randbits(64)  # of this export alone: nobody can prepare another row that is taken for an equal one
-        self._only = self._files["train"] if len(parts) == 1 else None
         self._sources = JsonLines(self.folder / SOURCES, self.disk)
         self._aside = JsonLines(self.folder / SET_ASIDE, self.disk)
 
@@ -184,7 +183,7 @@ class _Export:
         if reason is not None:
             self.set_aside(row.ids, reason)
             return
-        name, file = self._only or self._files[self.choice.part(number, row)]
+        name, file = self._files[self.choice.part(number, row)]
         check_record(row.record, self.options.format, name, file.rows + 1)
         file.write(row.record, line, row.tokens)
         self._sources.add({"file": name, "row": file.rows, "ids": row.ids})
@@ -221,7 +220,7 @@ class _Export:
             return f"longer than {options.max_tokens} tokens"
         if options.dedup and self._is_there(row, line):
             return "duplicate"
-        return "nearly a duplicate" if options.near and not self.choice.take(number, row) else None
+        return None if self.choice.take(number, row) else "nearly a duplicate"
 
     def _is_there(self, row: Row, line: bytes) -> bool:
         told = line or as_line({name: value for name, value in row.record.items() if name != "id"})

@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel
 
 from schemas.errors import BadInput
@@ -86,9 +87,25 @@ def _plain_decimal(number: Decimal) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """`value` as UTF-8 JSON with sorted keys and no white space; lone surrogates are kept as escapes."""
-    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")
+    """`value` as UTF-8 JSON with sorted keys and no white space, numbers as Python's `json` writes them."""
+    plain = jsonable(value)
+    try:
+        return orjson.dumps(_with_numbers_told(plain), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # a lone surrogate, which has bytes of its own, or nested more than 254 deep
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _with_numbers_told(plain: Any) -> Any:
+    """`plain` for orjson, which writes some floats otherwise and takes no integer beyond 64 bits."""
+    kind = type(plain)
+    if kind is dict:
+        return {key: _with_numbers_told(item) for key, item in plain.items()}
+    if kind is list:
+        return [_with_numbers_told(item) for item in plain]
+    if kind is float or (kind is int and not -WIDEST_INTEGER <= plain < WIDEST_INTEGER):
+        return orjson.Fragment(json.dumps(plain))
+    return plain
 
 
 def content_key(value: Any) -> str:

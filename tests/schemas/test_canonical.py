@@ -68,6 +68,29 @@ def typed(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
+def as_json_writes_it(value: Any) -> bytes:
+    """What keys have always been made of: stored answers are found by them."""
+    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+@given(VALUES)
+def test_the_bytes_are_those_of_the_json_module(value: Any) -> None:
+    assert canonical_json(value) == as_json_writes_it(value)
+
+
+@pytest.mark.parametrize("value", [1e16, -0.0, 1e-7, 2**64, -(2**63) - 1, '\x7f\u2028/"\\\x1f', {"\ud800": 1}])
+def test_what_writers_of_json_differ_in_is_as_in_the_json_module(value: Any) -> None:
+    assert canonical_json([value]) == as_json_writes_it([value])
+
+
+def test_what_is_nested_deeper_than_fast_writers_go_is_keyed_too() -> None:
+    value: Any = 1.5
+    for _ in range(300):
+        value = [value]
+    assert canonical_json(value) == as_json_writes_it(value)
+
+
 @given(VALUES)
 def test_the_order_of_keys_is_irrelevant(value: Any) -> None:
     assert canonical_json(shuffled(value)) == canonical_json(value)

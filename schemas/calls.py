@@ -64,13 +64,18 @@ class ChatCall(BaseModel):
 
 
 class EmbeddingCall(BaseModel):
-    """Texts to embed with one model in one request."""
+    """Texts to embed with one model in one request.
+
+    Attributes:
+        most_tokens: a bound on the tokens of all texts, of a caller who has counted them; no part of what is asked.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     model: str
     texts: tuple[str, ...]
     dimensions: int | None = None
+    most_tokens: int | None = Field(None, exclude=True)
 
 
 class SearchCall(BaseModel):

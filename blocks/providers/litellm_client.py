@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from blocks.garbage import without_garbage_collection
 from blocks.named_models import read_secret, required_secret
 from blocks.providers.exchange import Exchange
 from blocks.providers.failures import Origin, unreadable
@@ -238,7 +239,8 @@ def load_litellm() -> ModuleType:
 
     dotenv.load_dotenv(".env")
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    litellm = importlib.import_module("litellm")
+    with without_garbage_collection():  # a fifth of the time
+        litellm = importlib.import_module("litellm")
     litellm.telemetry = False  # type: ignore[attr-defined]
     litellm.suppress_debug_info = True  # type: ignore[attr-defined]
     litellm.drop_params = False  # type: ignore[attr-defined]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from binascii import a2b_base64
 from collections.abc import Mapping
 from decimal import Decimal
 from sys import byteorder
 from typing import Annotated, Any, TypeVar
 
 import orjson
+import pybase64
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from blocks.providers.exchange import Exchange
@@ -222,8 +222,7 @@ def _vector(encoded: str | list[float]) -> Vector:
     """A vector given as numbers, or as base64 of little-endian 32-bit floats; ValueError where it is neither."""
     if isinstance(encoded, list):
         return array("d", encoded)
-    numbers = array("f")
-    numbers.frombytes(a2b_base64(encoded, strict_mode=True))
+    numbers = array("f", pybase64.b64decode(encoded, validate=True))
     if byteorder == "big":  # pragma: no cover - depends on the machine
         numbers.byteswap()
     return numbers

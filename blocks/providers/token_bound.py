@@ -32,7 +32,7 @@ TOKENS_PER_TEXT = 2
 def count_call_tokens(call: ChatCall | EmbeddingCall) -> int:
     """The most input tokens `call` is billed for, the answer's schema included."""
     if isinstance(call, EmbeddingCall):
-        return sum(TOKENS_PER_TEXT + count_text_tokens(text) for text in call.texts)
+        return call.most_tokens or sum(TOKENS_PER_TEXT + count_text_tokens(text) for text in call.texts)
     tokens = TOKENS_PER_CALL + sum(TOKENS_PER_MESSAGE + count_text_tokens(turn.content) for turn in call.messages)
     if call.output_schema is not None:
         tokens += _count_bytes(orjson.dumps(call.output_schema))

@@ -13,7 +13,7 @@ from schemas.embedding import EmbeddingEstimate
 from tasks.embedding.generations import find_generation, identity_of
 from tasks.embedding.materials import PAGE, ChunkSet, cut_materials, find_changed
 from tasks.embedding.pieces import Chunker
-from tasks.embedding.templates import TEMPLATES, text_hash
+from tasks.embedding.templates import TEMPLATES
 from tasks.embedding.work import RefreshRequest, price_of, require_courses
 from tasks.ledger.session import Ledger, open_ledger
 
@@ -65,9 +65,9 @@ def _tokens_of_changed(
     found: dict[str, int] = {}
     for start in range(0, len(changed), PAGE):
         cuts = cut_materials(connection, chunks, changed[start : start + PAGE])
-        render = chunks.template.render
+        text_hash = chunks.template.hash
         page = {
-            text_hash(render(cut.title, piece.heading_path, piece.content)): piece.tokens
+            text_hash(cut.title, piece.heading_path, piece.content): piece.tokens
             for cut in cuts
             for piece in cut.pieces
         }

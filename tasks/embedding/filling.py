@@ -116,7 +116,10 @@ class Filling:
 
     async def _ask(self, texts: Sequence[Text]) -> Embeddings:
         return await embed(
-            [each.content for each in texts], model=self.work.request.model, dimensions=self.work.request.dimensions
+            [each.content for each in texts],
+            model=self.work.request.model,
+            dimensions=self.work.request.dimensions,
+            most_tokens=sum(each.tokens for each in texts),
         )
 
     async def _embed_lacking(self, generation: int) -> None:

@@ -16,7 +16,7 @@ from blocks.copying import copy_rows
 from schemas.embedding import Changes
 from schemas.identifiers import new_id
 from tasks.embedding.pieces import Chunker, Piece
-from tasks.embedding.templates import Template, text_hash
+from tasks.embedding.templates import Template
 from tasks.ledger.rows import as_records
 
 PAGE = 500
@@ -58,10 +58,10 @@ class Cut:
 
     def rows(self, chunks: ChunkSet) -> Iterator[tuple[object, ...]]:
         """As `chunks` has them, in the order of `_COLUMNS`."""
-        render = chunks.template.render
+        text_hash = chunks.template.hash
         for ordinal, piece in enumerate(self.pieces):
             path = list(piece.heading_path)
-            digest = text_hash(render(self.title, path, piece.content))
+            digest = text_hash(self.title, path, piece.content)
             place = (ordinal, path, piece.content, piece.start, piece.end, piece.tokens, digest)
             yield (new_id(), self.material_id, chunks.name, *place)
 
@@ -118,6 +118,8 @@ _COLUMNS = (
     "content_hash",
 )  # fmt: skip
 _TYPES = ("uuid", "text", "text", "int4", "text[]", "text", "int4", "int4", "int4", "text")
+_NOTED = ("chunker", "material_id", "fingerprint", "chunks")
+_NOTED_TYPES = ("text", "text", "text", "int4")
 
 
 def store_cuts(
@@ -125,14 +127,18 @@ def store_cuts(
 ) -> tuple[Changes, Changes]:
     """The chunks of the materials are those of `cuts`; returns what became of materials and of chunks."""
     known, fresh = [cut for cut in cuts if cut.known], [cut for cut in cuts if not cut.known]
-    rows = [row for cut in fresh for row in cut.rows(chunks)]
-    copy_rows(connection, "chunks", _COLUMNS, _TYPES, rows)
-    touched = [row[0] for row in rows]
-    changes = Changes(added=len(rows))
+    touched: list[object] = []
+    changes = Changes()
+    if fresh:
+        rows = [row for cut in fresh for row in cut.rows(chunks)]
+        copy_rows(connection, "chunks", _COLUMNS, _TYPES, rows)
+        noted = ((chunks.name, cut.material_id, cut.fingerprint, len(cut.pieces)) for cut in fresh)
+        copy_rows(connection, "embedded_materials", _NOTED, _NOTED_TYPES, noted)
+        changes, touched = Changes(added=len(rows)), [row[0] for row in rows]
     if known:
         more, others = _replace(connection, chunks, known)
+        _note_again(connection, chunks, known)
         changes, touched = changes + more, [*touched, *others]
-    _note(connection, chunks, cuts)
     if index_terms is not None and touched:
         index_terms(connection, touched)  # type: ignore[arg-type]
     return Changes(added=len(fresh), updated=len(known)), changes
@@ -185,13 +191,13 @@ _KEEP = f"""
 """
 
 
-def _note(connection: Connection, chunks: ChunkSet, cuts: Sequence[Cut]) -> None:
+def _note_again(connection: Connection, chunks: ChunkSet, cuts: Sequence[Cut]) -> None:
     connection.execute(
         text(
-            "INSERT INTO embedded_materials (chunker, material_id, fingerprint, chunks) SELECT :chunker, new.* "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS new(material_id text, fingerprint text, chunks int) "
-            "ON CONFLICT (chunker, material_id) DO UPDATE SET fingerprint = excluded.fingerprint, "
-            "chunks = excluded.chunks, at = clock_timestamp()"
+            "UPDATE embedded_materials AS k SET fingerprint = new.fingerprint, chunks = new.chunks, "
+            "at = clock_timestamp() FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
+            "AS new(material_id text, fingerprint text, chunks int) "
+            "WHERE k.chunker = :chunker AND k.material_id = new.material_id"
         ),
         {
             "chunker": chunks.name,

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, text
 
 from blocks.database import create_database
+from blocks.garbage import without_garbage_collection
 from schemas.embedding import Agreement, Changes, GenerationRecord, RefreshReport
 from tasks.embedding.filling import Filling
 from tasks.embedding.generations import (
@@ -187,7 +188,8 @@ class _Refresh:
         chunks, index_terms = self.work.chunks, self.index_terms
 
         def cut(connection: Connection) -> tuple[Changes, Changes]:
-            return store_cuts(connection, chunks, cut_materials(connection, chunks, ids), index_terms)
+            with without_garbage_collection():
+                return store_cuts(connection, chunks, cut_materials(connection, chunks, ids), index_terms)
 
         return await self.work.in_thread(cut)
 

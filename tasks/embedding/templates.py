@@ -15,27 +15,37 @@ class Template:
 
     Attributes:
         uses_title: a new title is a new text; without, it changes nothing.
-        render: title, heading path and content to the text.
+        head: title and heading path to what stands before the content.
     """
 
     name: TemplateName
     uses_title: bool
-    render: Callable[[str, Sequence[str], str], str]
+    head: Callable[[str, Sequence[str]], str]
+
+    def render(self, title: str, heading_path: Sequence[str], content: str) -> str:
+        """The text that is embedded."""
+        return self.head(title, heading_path) + content
+
+    def hash(self, title: str, heading_path: Sequence[str], content: str) -> str:
+        """`text_hash` of the text that is embedded, without making it."""
+        digest = hashlib.sha256(self.head(title, heading_path).encode())
+        digest.update(content.encode())
+        return digest.hexdigest()
 
 
-def _with_headings(title: str, heading_path: Sequence[str], content: str) -> str:
-    """Title, headings below it, an empty line, the content: what a chunk is about stands in few of its words."""
+def _headings(title: str, heading_path: Sequence[str]) -> str:
+    """Title, headings below it, an empty line: what a chunk is about stands in few of its words."""
     below = [heading for heading in heading_path if heading != title]
-    return "\n".join([title, *([" > ".join(below)] if below else []), "", content])
+    return f"{title}\n{' > '.join(below)}\n\n" if below else f"{title}\n\n"
 
 
-def _bare(_: str, __: Sequence[str], content: str) -> str:
-    return content
+def _nothing(_: str, __: Sequence[str]) -> str:
+    return ""
 
 
 TEMPLATES: dict[str, Template] = {
-    "heading-1": Template("heading-1", True, _with_headings),
-    "text-1": Template("text-1", False, _bare),
+    "heading-1": Template("heading-1", True, _headings),
+    "text-1": Template("text-1", False, _nothing),
 }
 
 

@@ -246,6 +246,7 @@ async def embed(
     *,
     model: str | None = None,
     dimensions: int | None = None,
+    most_tokens: int | None = None,
     project: str | None = None,
     user: str | None = None,
     purpose: str | None = None,
@@ -253,6 +254,8 @@ async def embed(
     """One vector per text, in the order of `texts`, as one request.
 
     Args:
+        most_tokens: a bound on the tokens of all texts, where the caller has counted them; budgets hold its price
+            until the provider has said what they were.
         user: whose request it is, one however many texts there are; it is replayed for this user only.
 
     Raises:
@@ -264,7 +267,7 @@ async def embed(
     require_unicode(texts)
     async with open_ledger() as ledger:
         name = model or ledger.settings.model_for("embedding")
-        call = EmbeddingCall(model=name, texts=tuple(texts), dimensions=dimensions)
+        call = EmbeddingCall(model=name, texts=tuple(texts), dimensions=dimensions, most_tokens=most_tokens)
         outcome = await answer_call(ledger, call, scope_of(ledger, project, user, purpose, 0, None))
         return Embeddings(
             vectors=outcome.reply.vectors or (),

@@ -1,4 +1,4 @@
-"""Bodies too large for a batch: they go ahead of the outcome they belong to, on a connection of their own.
+"""Bodies too large for a batch: they go ahead of the outcome they belong to, on connections of their own.
 
 A batch is one message that Postgres reads as text, and everybody waits for it; what a hundred vectors take in it are
 milliseconds for all calls at once. A process that ends in between leaves bodies of a request whose outcome is unknown.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.engine import URL
 
-from blocks.binary_writes import write_binary
-from tasks.ledger.bodies import Bodies
+from blocks.binary_writes import BinaryWriter
+from tasks.ledger.bodies import Bodies, PackedBodies
 from tasks.ledger.operations import Settle
 
 AT_ONCE = 4
@@ -33,10 +34,14 @@ def has_large_bodies(settle: Settle) -> bool:
 
 
 class LargeBodies:
-    """Stores them."""
+    """Stores them.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    Args:
+        url: of the ledger's database.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._writer = BinaryWriter(url, at_once=AT_ONCE)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def store(self, settle: Settle) -> Settle:
@@ -46,6 +51,13 @@ class LargeBodies:
         """
         assert isinstance(settle.bodies, Bodies)
         async with self._turns:
-            packed = await asyncio.to_thread(settle.bodies.packed)
-            stored = await write_binary(self._engine, _STORE, (*packed, settle.row["id"]))
+            stored, packed = await asyncio.to_thread(self._store, settle.bodies, settle.row["id"])
         return replace(settle, bodies=None if stored else packed)
+
+    def _store(self, bodies: Bodies, request_id: UUID) -> tuple[bool, PackedBodies]:
+        packed = bodies.packed()
+        return self._writer.write(_STORE, (*packed, request_id)), packed
+
+    async def close(self) -> None:
+        """Its connections are closed."""
+        await asyncio.to_thread(self._writer.close)

@@ -48,7 +48,7 @@ class Recorder:
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
         self._batches = BatchWriter()
-        self._large_bodies = LargeBodies(engine)
+        self._large_bodies = LargeBodies(engine.url)
         self._storing: set[asyncio.Task[None]] = set()
         self._closing = False
         self.transactions = 0
@@ -103,6 +103,7 @@ class Recorder:
             await asyncio.wait(self._storing)
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
+        await self._large_bodies.close()
         await self._disconnect()
 
     def _enqueue(self, operation: Operation) -> asyncio.Future[Outcome]:

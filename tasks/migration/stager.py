@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,6 +11,7 @@ import orjson
 from pydantic import BaseModel
 from sqlalchemy import Connection, text
 
+from blocks.garbage import without_garbage_collection
 from blocks.sources.records import RecordChunk, Source, SourceTable
 from schemas.canonical import postgres_text
 from schemas.errors import BadInput
@@ -246,21 +245,6 @@ class Stager:
         """Where the record stands in the source, for people."""
         found = self._places.get(table)
         return str(found(index)) if found else f"{table}[{index}]"
-
-
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Inside, memory is freed by counting references alone.
-
-    A chunk is tens of thousands of objects without a cycle; looking for cycles in them took longer than validating.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _extend(staged: StagedTable, indexes: Sequence[int]) -> None:

@@ -75,3 +75,9 @@ def test_a_call_counts_its_turns_and_its_schema() -> None:
 
 def test_an_embedding_call_counts_every_text() -> None:
     assert count_call_tokens(EmbeddingCall(model="m", texts=("abc", "abcd", ""))) == (2 + 1) + (2 + 2) + 2
+
+
+def test_an_embedding_call_whose_texts_were_counted_is_not_counted_again() -> None:
+    counted = EmbeddingCall(model="m", texts=("abc", "abcd"), most_tokens=11)
+    assert count_call_tokens(counted) == 11
+    assert counted.model_dump() == EmbeddingCall(model="m", texts=("abc", "abcd")).model_dump()  # its key is the same

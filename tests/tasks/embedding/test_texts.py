@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from array import array
 
+import pytest
 from sqlalchemy import Engine, text
 
 from tasks.embedding.index import operators, recall_of, typed
-from tasks.embedding.templates import TEMPLATES, text_hash
+from tasks.embedding.templates import TEMPLATES, Template, text_hash
 from tasks.embedding.vectors import as_stored
 
 
@@ -21,6 +22,13 @@ def test_a_chunk_is_embedded_with_its_title_and_the_headings_below_it() -> None:
 
 def test_texts_are_known_by_their_sha_256() -> None:
     assert text_hash("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_the_hash_of_a_chunk_is_that_of_the_text_that_is_embedded(template: Template) -> None:
+    for path in ([], ["Größe"], ["Größe", "Trees"], [""]):
+        rendered = template.render("Größe", path, "A cut is …")
+        assert template.hash("Größe", path, "A cut is …") == text_hash(rendered)
 
 
 def test_vectors_have_the_form_in_which_pgvector_takes_them(database: Engine) -> None:

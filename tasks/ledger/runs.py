@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blocks.database import database_errors
+from blocks.processes import ProcessIdentity, is_dead
 from schemas.canonical import postgres_json, postgres_text, require_storable
 from schemas.errors import DatabaseUnavailable, HeadraceError, LeaseLost, NotFound, RunBusy
 from schemas.identifiers import new_id
@@ -219,7 +220,7 @@ async def _begun_earlier(ledger: Ledger, flow_run_id: UUID) -> dict[tuple[str, s
 
 
 _RUN = """
-    SELECT runs.*, run_attempts.worker_id, workers.pid, workers.host,
+    SELECT runs.*, run_attempts.worker_id, workers.pid, workers.host, workers.process_started,
            workers.lease_until >= clock_timestamp() AS alive
     FROM runs
     LEFT JOIN run_attempts ON run_attempts.id = runs.attempt_id AND run_attempts.ended_at IS NULL
@@ -255,8 +256,14 @@ _STEPS = text("SELECT id, key, status, attempts, output FROM steps WHERE run_id 
 
 
 def _at_work(row: Row[Any], ledger: Ledger) -> bool:
-    """Whether a live process works on the run that `_LOCK_RUN` found."""
-    return row.attempt_id in ledger.attempts if row.worker_id == ledger.worker.id else bool(row.alive)
+    """Whether a live process works on the run that `_LOCK_RUN` found.
+
+    Of a dead one the lease may not be over yet: somebody else is about to end it, or what the process sent last has
+    renewed it since.
+    """
+    if row.worker_id == ledger.worker.id:
+        return row.attempt_id in ledger.attempts
+    return bool(row.alive) and not is_dead(ProcessIdentity(row.host, row.pid, row.process_started))
 
 
 def _take_over(connection: Connection, ledger: Ledger, run_id: UUID, request: RunRequest) -> Run:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import Engine, text
 
 from schemas.errors import AnswerRejected, BadInput, BudgetExceeded, DatabaseUnavailable, LeaseLost, NotFound, RunBusy
 from schemas.identifiers import new_id
@@ -239,6 +240,24 @@ async def test_a_run_of_a_live_process_is_refused_and_that_of_a_dead_one_taken_o
         ("succeeded", 3),
         ("unknown", 1),
     ]
+
+
+async def test_the_run_of_a_dead_process_is_taken_over_while_somebody_else_is_ending_its_lease(
+    ledger: Ledger, provider: ScriptedProvider, database: Engine, look: Look, start_process: StartProcess
+) -> None:
+    provider.hold()
+    worker = start_process("run_steps", prompts=["Why?"])
+    run_id = UUID(worker.line()["run"])
+    worker.kill()
+    provider.release()
+    with database.connect() as burying:
+        burying.execute(text("SELECT FROM workers WHERE pid = :pid FOR UPDATE"), {"pid": worker.pid})
+        resuming.set(run_id)
+        async with open_run(REQUEST) as again:
+            assert again.id == run_id
+        lease = "SELECT lease_until > now() FROM workers WHERE pid = :pid"
+        assert look(lease, pid=worker.pid) == [(True,)], "nobody has ended it"
+    assert look("SELECT status FROM runs") == [("completed",)]
 
 
 TAKE_OVER = "UPDATE runs SET attempt_id = :attempt"

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -75,13 +76,19 @@ async def test_closed_standard_input_is_bad_input(monkeypatch: pytest.MonkeyPatc
 
 async def test_whoever_stops_waiting_for_standard_input_need_not_close_it(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
-    with os.fdopen(reading) as file, os.fdopen(writing, "wb"):
-        monkeypatch.setattr("sys.stdin", file)
-        waiting = asyncio.create_task(fetch_document("-"))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+    with os.fdopen(reading) as file:
+        with os.fdopen(writing, "wb"):
+            monkeypatch.setattr("sys.stdin", file)
+            waiting = asyncio.create_task(fetch_document("-"))
+            await asyncio.sleep(0)
+            (reader,) = [thread for thread in threading.enumerate() if thread.name == "standard-input"]
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert reader.is_alive()
+        await asyncio.to_thread(
+            reader.join, 30
+        )  # what is opened next has the descriptor's number, and is not its to read
 
 
 @pytest.mark.parametrize(

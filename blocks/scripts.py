@@ -158,7 +158,7 @@ class Script:
         self._begun = not last
 
     def _preparations(self) -> list[str]:
-        if _address(self._driver) in _poolers:
+        if _poolers and _address(self._driver) in _poolers:
             return []
         for statement, _, _ in self._waiting:
             if statement not in self._known and statement not in self._new:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Entry:
     windows: tuple[Window, ...] = ()
     reasoning: bool = False
 
-    @property
+    @cached_property
     def has_token_rates(self) -> bool:
         """True when tokens have a price; rows of zeros stand for prices nobody entered."""
         known = (self.base.input, self.base.output, *(tier.rates.input for tier in self.tiers))

@@ -35,12 +35,12 @@ class BinaryWriter:
         try:
             with self._engine.connect() as connection:
                 driver: Any = connection.connection.driver_connection
-                try:
-                    driver.execute(statement, values, binary=True)
-                except BaseException:
+                try:  # nothing is prepared: a pooler may hand the next statement to another session
+                    driver.execute(statement, values, binary=True, prepare=False)
+                except psycopg.Error:
                     connection.invalidate()
-                    raise
-        except (SQLAlchemyError, psycopg.Error, OSError):
+                    return False
+        except (SQLAlchemyError, OSError):
             return False
         return True
 

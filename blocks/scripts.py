@@ -33,9 +33,15 @@ Parameters = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 _NUMBERED = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _SLOTTED = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
-_BEGIN = ("BEGIN", "SET LOCAL plan_cache_mode = force_generic_plan", "SET LOCAL enable_seqscan = off")
-"""Statements of a script's own transaction find rows by their keys: each is planned once, and by index, as a table that
-was small then may have grown since."""
+_BEGIN = (
+    "BEGIN",
+    "SET LOCAL plan_cache_mode = force_generic_plan",
+    "SET LOCAL enable_seqscan = off",
+    "SET LOCAL enable_hashjoin = off",
+    "SET LOCAL enable_mergejoin = off",
+)
+"""Statements of a script's own transaction find rows by their keys: each is planned once, and row by row by index, as a
+table that was small then may have grown since."""
 _NOT_PREPARED = "26000"
 """SQLSTATE: invalid SQL statement name."""
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import text
 
 from blocks.scripts import Script
 from tasks.ledger.batch import Batch
 from tasks.ledger.batch_reads import Found
-from tasks.ledger.budgets import CENT_FRACTION, ZERO, Usage, UsageKey, key_columns, present, usage_keys
+from tasks.ledger.budgets import CENT_FRACTION, PERIODS, ZERO, Usage, UsageKey, key_columns, present, usage_keys
 from tasks.ledger.operations import Accepted, Attempt, Operation, Reserve, Settle
 from tasks.ledger.rows import as_records
 from tasks.ledger.run_writes import attempts_of
@@ -33,45 +32,42 @@ _RUNS_ARE_HELD = text("""
         ORDER BY runs.id FOR KEY SHARE OF runs
     ) AS held
 """)
-# Rows are locked in order, then changed. Not as assumed: a row is missing, a limit leaves no room, another
-# period is limited, a soft limit is to be announced.
+# Rows are locked in order, as they are changed. Not as assumed: a row is missing, a limit leaves no room, a period that
+# is not counted by itself is limited, a soft limit is to be announced.
 _ADD_USAGE = text("""
-    WITH differences AS (
-        SELECT difference.*, budgets.limit_usd, budgets.warn_usd
-        FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[]),
-                    CAST(:reserved AS numeric[]), CAST(:spent AS numeric[]), CAST(:adds AS boolean[]))
-            AS difference(scope_kind, scope_id, period, period_start, reserved, spent, adds)
-        LEFT JOIN budgets USING (scope_kind, scope_id, period)
-    ), locked AS (
-        SELECT differences.* FROM budget_usage JOIN differences USING (scope_kind, scope_id, period, period_start)
-        ORDER BY scope_kind, scope_id, period, period_start
-        FOR UPDATE OF budget_usage
-    ), changed AS (
+    WITH changed AS (
         UPDATE budget_usage AS usage
         SET reserved_usd = usage.reserved_usd + more.reserved, spent_usd = usage.spent_usd + more.spent
-        FROM locked AS more
+        FROM (
+            SELECT difference.*, budgets.limit_usd, budgets.warn_usd
+            FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:periods AS text[]), CAST(:starts AS date[]),
+                        CAST(:reserved AS numeric[]), CAST(:spent AS numeric[]), CAST(:adds AS boolean[]))
+                AS difference(scope_kind, scope_id, period, period_start, reserved, spent, adds)
+            LEFT JOIN budgets USING (scope_kind, scope_id, period)
+            ORDER BY scope_kind, scope_id, period, period_start
+        ) AS more
         WHERE usage.scope_kind = more.scope_kind AND usage.scope_id = more.scope_id
           AND usage.period = more.period AND usage.period_start = more.period_start
           AND (NOT adds OR limit_usd IS NULL
                OR usage.reserved_usd + more.reserved + usage.spent_usd + more.spent <= limit_usd)
-        RETURNING usage.scope_kind, usage.scope_id, usage.period, usage.period_start, usage.spent_usd, more.warn_usd
+          AND (warn_usd IS NULL
+               OR usage.spent_usd + more.spent < greatest(warn_usd, CAST(:least AS numeric))
+               OR EXISTS (
+                   SELECT FROM budget_alerts AS alerts
+                   WHERE alerts.scope_kind = more.scope_kind AND alerts.scope_id = more.scope_id
+                     AND alerts.period = more.period AND alerts.period_start = more.period_start
+                     AND alerts.warn_usd = more.warn_usd AND alerts.alerted_at IS NOT NULL))
+        RETURNING usage.period
     )
     SELECT 1 / CAST(
         count(*) = :count
-        AND bool_and(changed.warn_usd IS NULL OR budget_alerts.alerted_at IS NOT NULL
-                     OR changed.spent_usd < greatest(changed.warn_usd, CAST(:least AS numeric)))
         AND NOT EXISTS (
             SELECT FROM budgets
-            WHERE (scope_kind, scope_id) IN (SELECT scope_kind, scope_id FROM differences WHERE adds)
-            AND (scope_kind, scope_id, period) NOT IN (SELECT scope_kind, scope_id, period FROM differences))
+            WHERE scope_kind = ANY(CAST(:adding_kinds AS text[])) AND scope_id = ANY(CAST(:adding_ids AS text[]))
+              AND scope_kind || ' ' || period <> ALL(CAST(:counted AS text[])))
     AS int) FROM changed
-    LEFT JOIN budget_alerts USING (scope_kind, scope_id, period, period_start, warn_usd)
 """)
-_ARE_RESERVED = text("""
-    SELECT 1 / CAST(count(*) = :count AS int) FROM (
-        SELECT FROM llm_requests WHERE id = ANY(:ids) AND status = 'reserved' ORDER BY id FOR UPDATE
-    ) AS reserved
-""")
+_ALWAYS_COUNTED = [f"{kind} {period}" for kind, periods in PERIODS.items() for period in periods]
 _CLAIM_ALL = text("""
     WITH won AS (
         INSERT INTO answers (key, status, request_id, worker_id)
@@ -118,11 +114,11 @@ def assume(script: Script, batch: Batch) -> Found:
     batch.usage = {key: Usage(None, reserved_usd=ZERO, spent_usd=ZERO) for key in sorted(keys)}
     if keys:
         script.add(_ADD_USAGE, lambda: _differences(batch))
-    _assume_reserved(script, list(held))
     _claim_all(script, [item for _, item in reserving])
     return Found(
         held=held,
         requests={request_id: SimpleNamespace(id=request_id, status="reserved") for request_id in held},
+        locked=False,
         answers={},
         unfinished={},
         won={item.row["id"] for _, item in reserving},
@@ -133,11 +129,6 @@ def _assume_attempts(script: Script, attempts: Collection[Attempt]) -> None:
     if attempts:
         runs, ids = [attempt.run_id for attempt in attempts], [attempt.id for attempt in attempts]
         script.add(_RUNS_ARE_HELD, {"runs": runs, "attempts": ids, "count": len(attempts)})
-
-
-def _assume_reserved(script: Script, ids: Sequence[UUID]) -> None:
-    if ids:
-        script.add(_ARE_RESERVED, {"ids": ids, "count": len(ids)})
 
 
 def _claim_all(script: Script, calls: Sequence[Reserve]) -> None:
@@ -153,6 +144,7 @@ def _differences(batch: Batch) -> dict[str, Any]:
     """What the batch moves of money, as it is when all its operations are decided."""
     keys = list(batch.usage)
     adding = {key for counted in batch.counted_in.values() for key in counted}
+    adding_scopes = sorted({key[:2] for key in adding})
     return {
         **key_columns(keys),
         "reserved": [batch.usage[key].reserved_usd for key in keys],
@@ -160,4 +152,7 @@ def _differences(batch: Batch) -> dict[str, Any]:
         "adds": [key in adding for key in keys],
         "count": len(keys),
         "least": CENT_FRACTION,
+        "adding_kinds": [kind for kind, _ in adding_scopes],
+        "adding_ids": [name for _, name in adding_scopes],
+        "counted": _ALWAYS_COUNTED,
     }

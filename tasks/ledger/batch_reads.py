@@ -27,14 +27,14 @@ from tasks.ledger.budgets import (
 )
 from tasks.ledger.job_writes import ask_unfinished
 from tasks.ledger.operations import Accepted, Reserve, Settle
-from tasks.ledger.rows import add_rows
+from tasks.ledger.rows import REQUESTS_BY_ID, add_rows, by_id
 from tasks.ledger.run_writes import ask_holders, refuse_the_superseded
 from tasks.ledger.user_windows import ask_windows, windows_of
 
 # Neither column changes once the row is written, so that no lock is needed to read them.
-_RESERVATIONS = text("SELECT id, reserved_usd, budget_scopes FROM llm_requests WHERE id = ANY(:ids)")
-_LOCK_REQUESTS = text("""
-    SELECT id, status, reserved_usd, budget_scopes FROM llm_requests WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
+_RESERVATIONS = text(f"SELECT id, reserved_usd, budget_scopes FROM llm_requests WHERE {REQUESTS_BY_ID}")
+_LOCK_REQUESTS = text(f"""
+    SELECT id, status, reserved_usd, budget_scopes FROM llm_requests WHERE {REQUESTS_BY_ID} ORDER BY id FOR UPDATE
 """)
 # Not locked: an answer stands, a claim is waited for, and who inserts a missing row first has it.
 _ANSWER_STATES = text("""
@@ -50,7 +50,8 @@ class Found:
 
     Attributes:
         held: what the requests to be settled hold of budgets.
-        requests: rows of `llm_requests` of the batch, locked; a call not made before has none.
+        requests: rows of `llm_requests` of the batch; a call not made before has none.
+        locked: nobody else changes `requests` before the batch is written; otherwise they are as assumed.
         answers: rows of `answers`, by key, as they were before the batch.
         unfinished: rows of `llm_requests` whose job has no known end, by key.
         won: ids under which a key is claimed now.
@@ -58,6 +59,7 @@ class Found:
 
     held: Mapping[UUID, Reservation]
     requests: Mapping[UUID, Any]
+    locked: bool
     answers: dict[str, Any]
     unfinished: Mapping[str, Any]
     won: set[UUID]
@@ -94,6 +96,7 @@ def look(script: Script, batch: Batch) -> Found:
     return Found(
         held=held,
         requests={row.id: row for row in requests.rows},
+        locked=True,
         answers={row.key: row for row in states.rows},
         unfinished={row.answer_key: row for row in unfinished.rows},
         won={row.request_id for row in won.rows},
@@ -114,7 +117,7 @@ def _holdings(script: Script, settling: list[Settle]) -> dict[UUID, Reservation]
     held = {item.row["id"]: item.held for item in settling if item.held is not None}
     unheard = [item.row["id"] for item in settling if item.row["id"] not in held]
     if unheard:
-        rows = script.add(_RESERVATIONS, {"ids": unheard}).rows
+        rows = script.add(_RESERVATIONS, by_id(unheard)).rows
         held |= {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in rows}
     return held
 
@@ -124,4 +127,4 @@ def _lock_requests(script: Script, batch: Batch) -> Reply:
         item.row["id"] for _, item in batch.of(Settle)
     ]
     ids += [item.request_id for _, item in batch.of(Accepted)]
-    return script.add(_LOCK_REQUESTS, {"ids": ids}) if ids else Reply.empty()
+    return script.add(_LOCK_REQUESTS, by_id(ids)) if ids else Reply.empty()

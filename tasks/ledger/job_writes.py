@@ -10,11 +10,12 @@ from blocks.scripts import Reply, Script
 from schemas.errors import JobEnded
 from tasks.ledger.batch import Batch
 from tasks.ledger.operations import Accepted, Reserve
+from tasks.ledger.rows import REQUESTS_BY_ID, by_id
 
-_STORE = text("""
+_STORE = text(f"""
     UPDATE llm_requests SET provider_request_id = r.job
     FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS text[])) AS r(id, job)
-    WHERE llm_requests.id = r.id AND llm_requests.id = ANY(:ids) AND llm_requests.status IN ('reserved', 'unknown')
+    WHERE llm_requests.id = r.id AND {REQUESTS_BY_ID} AND llm_requests.status IN ('reserved', 'unknown')
 """)
 # A settled row has its answer or is known to have none; of a job that has ended there is nothing to wait for.
 _UNFINISHED = text("""
@@ -29,7 +30,8 @@ def store_jobs(script: Script, batch: Batch) -> None:
     """The ids of accepted jobs will be on their requests' rows, which are locked."""
     accepted = [item for _, item in batch.of(Accepted)]
     if accepted:
-        script.add(_STORE, {"ids": [item.request_id for item in accepted], "jobs": [item.job_id for item in accepted]})
+        which = by_id([item.request_id for item in accepted])
+        script.add(_STORE, {"jobs": [item.job_id for item in accepted], **which})
 
 
 def ask_unfinished(script: Script, reserving: Sequence[tuple[int, Reserve]]) -> Reply:

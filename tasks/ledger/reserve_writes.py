@@ -23,7 +23,7 @@ from tasks.ledger.operations import (
     Unfinished,
     UnpricedUnderBudget,
 )
-from tasks.ledger.rows import add_rows
+from tasks.ledger.rows import REQUESTS_BY_ID, add_rows, by_id
 from tasks.ledger.search_cache import stale_searches
 
 IF_NEW = "ON CONFLICT (id) DO NOTHING"
@@ -112,12 +112,12 @@ def _give_back_claims(script: Script, batch: Batch, found: Found) -> None:
         script.add(_GIVE_BACK, {"keys": keys, "ids": ids})
 
 
-_STORED = text("""
+_STORED = text(f"""
     SELECT llm_requests.id, answered_model, input_tokens, output_tokens, cost_usd, cost_source,
            coalesce(latency_ms, 0) AS latency_ms, finish_reason, llm_bodies.reply,
            CASE WHEN kind = 'embedding' THEN llm_bodies.response END AS response
     FROM llm_requests JOIN llm_bodies ON llm_bodies.request_id = llm_requests.id
-    WHERE llm_requests.id = ANY(:ids) AND llm_bodies.reply IS NOT NULL
+    WHERE {REQUESTS_BY_ID} AND llm_bodies.reply IS NOT NULL
 """)
 _FORGET = text("DELETE FROM answers WHERE key = ANY(:keys) AND status = 'answered' AND request_id = ANY(:ids)")
 
@@ -134,7 +134,7 @@ def replay(script: Script, batch: Batch, found: Found) -> None:
         return
     stale = stale_searches(script, [item.key for _, item in reserving if item.is_search], answered)
     ids = [state.request_id for key, state in answered.items() if key not in stale]
-    stored = {row.id: row for row in script.add(_STORED, {"ids": ids}).rows} if ids else {}
+    stored = {row.id: row for row in script.add(_STORED, by_id(ids)).rows} if ids else {}
     gone = stale | {key for key, state in answered.items() if state.request_id not in stored}
     outdated: set[str] = set()
     rows = []

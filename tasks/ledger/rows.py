@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, TextClause, text
@@ -15,6 +16,15 @@ from blocks.scripts import Reply, Script
 from schemas.tables import Base
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+REQUESTS_BY_ID = "llm_requests.id = ANY(:ids) AND llm_requests.id BETWEEN :first_id AND :last_id"
+"""SQL: rows of `llm_requests`, with the parameters of `by_id`. By the bounds Postgres leaves other months out; it does
+not look into an array for that, and would open every partition there is."""
+
+
+def by_id(ids: Sequence[UUID]) -> dict[str, Any]:
+    """The parameters of `REQUESTS_BY_ID`; there is at least one id."""
+    return {"ids": ids, "first_id": min(ids), "last_id": max(ids)}
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from tasks.ledger.batch import Batch
 from tasks.ledger.batch_reads import Found
 from tasks.ledger.bodies import Bodies, PackedBodies
 from tasks.ledger.operations import Settle
-from tasks.ledger.rows import as_records, recordset
+from tasks.ledger.rows import REQUESTS_BY_ID, as_records, by_id, recordset
 
 _SETTLE_COLUMNS = (
     "id",
@@ -33,12 +33,18 @@ _SETTLE_COLUMNS = (
     "error_message",
     "provider_request_id",
 )
-_SETTLE = text(f"""
+_UPDATE = f"""
     UPDATE llm_requests SET {", ".join(f"{name} = r.{name}" for name in _SETTLE_COLUMNS[1:])},
         completed_at = clock_timestamp()
     FROM {recordset("llm_requests", _SETTLE_COLUMNS)}
-    WHERE llm_requests.id = r.id AND llm_requests.id = ANY(:ids)
+    WHERE llm_requests.id = r.id AND {REQUESTS_BY_ID}
+"""
+_SETTLE = text(_UPDATE)
+_SETTLE_RESERVED = text(f"""
+    WITH settled AS ({_UPDATE} AND llm_requests.status = 'reserved' RETURNING r.id)
+    SELECT 1 / CAST(count(*) = :count AS int) FROM settled
 """)
+"""Fails, as the statements of `assumptions` do, where one of the requests is not reserved (any more)."""
 _STORE_BODIES = text("""
     INSERT INTO llm_bodies (request_id, request, response, reply)
     SELECT * FROM unnest(
@@ -95,7 +101,11 @@ def _settle_rows(script: Script, batch: Batch, found: Found, settling: Sequence[
     if not settling:
         return
     rows = as_records([item.row for item in settling])
-    script.add(_SETTLE, {"rows": rows, "ids": [item.row["id"] for item in settling]})
+    which = by_id([item.row["id"] for item in settling])
+    if found.locked:
+        script.add(_SETTLE, {"rows": rows, **which})
+    else:
+        script.add(_SETTLE_RESERVED, {"rows": rows, "count": len(settling), **which})
     for item in settling:
         request_id = item.row["id"]
         found.held[request_id].settle(found.requests[request_id].status, item.spent_usd, batch.usage)

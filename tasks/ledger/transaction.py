@@ -27,8 +27,8 @@ from tasks.ledger.search_cache import write_search_cache
 from tasks.ledger.settle_writes import settle
 from tasks.ledger.user_windows import write_windows
 
-LOOKS_AFTER_A_SURPRISE = 20
-"""Batches that are looked at first, once one was not as assumed: more of its kind may follow, as in a run resumed."""
+MOST_LOOKS = 31
+"""So many batches are looked at first after surprise upon surprise, as in a run resumed; after a lone one it alone."""
 
 
 def apply_batch(
@@ -73,10 +73,19 @@ def _end(script: Script, batch: Batch) -> list[Outcome]:
 
 
 class BatchWriter:
-    """Commits batches, in one round trip while they are as usual, else in two."""
+    """Commits batches, in one round trip while they are as usual, else in two.
+
+    One that was not as assumed is looked at, and with each such one twice as many that follow it: more of its kind may
+    come. Each one that is as usual halves what the next surprise costs.
+
+    Attributes:
+        surprises: batches that were not as assumed.
+    """
 
     def __init__(self) -> None:
+        self.surprises = 0
         self._looks = 0
+        self._caution = 1
 
     def commit(
         self, connection: Connection, operations: Sequence[Operation], alerts: list[BudgetAlert]
@@ -96,8 +105,10 @@ class BatchWriter:
                 if getattr(error.orig, "sqlstate", None) != NOT_AS_ASSUMED:
                     raise
                 script.rollback()
-                self._looks = LOOKS_AFTER_A_SURPRISE
+                self.surprises += 1
+                self._looks, self._caution = self._caution, min(2 * self._caution + 1, MOST_LOOKS)
             else:
+                self._caution = max(1, self._caution // 2)
                 return outcomes
         self._looks = max(0, self._looks - 1)
         script = Script(connection)

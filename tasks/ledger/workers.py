@@ -24,6 +24,7 @@ from schemas.errors import DatabaseUnavailable
 from schemas.identifiers import new_id
 from tasks.ledger.alerts import BudgetAlert, announce
 from tasks.ledger.budgets import Reservation, lock_usage, write_usage
+from tasks.ledger.rows import REQUESTS_BY_ID, by_id
 
 log = logging.getLogger(__name__)
 
@@ -129,10 +130,10 @@ _ABANDONED = text("""
     JOIN workers ON workers.id = llm_requests.worker_id AND workers.lease_until < clock_timestamp()
     WHERE llm_requests.status = 'reserved' AND workers.id <> :me
 """)
-_GIVE_UP = text("""
+_GIVE_UP = text(f"""
     UPDATE llm_requests SET status = 'unknown', completed_at = clock_timestamp(),
         error_class = 'WorkerLost', error_message = 'the calling process ended before the outcome was recorded'
-    WHERE id IN (SELECT id FROM llm_requests WHERE id = ANY(:ids) AND status = 'reserved' ORDER BY id FOR UPDATE)
+    WHERE id IN (SELECT id FROM llm_requests WHERE {REQUESTS_BY_ID} AND status = 'reserved' ORDER BY id FOR UPDATE)
     RETURNING id
 """)
 # Whoever holds one of these rows is freeing or answering it.
@@ -159,7 +160,7 @@ def give_up_abandoned(connection: Connection, me: UUID, alerts: list[BudgetAlert
     if held:
         # Budget rows first, then requests: the order of every transaction of the ledger.
         usage = lock_usage(script, {key for reservation in held.values() for key in reservation.keys}, {})
-        given_up = script.add(_GIVE_UP, {"ids": list(held)}).rows
+        given_up = script.add(_GIVE_UP, by_id(list(held))).rows
         held = {row.id: held[row.id] for row in given_up}
         for reservation in held.values():
             reservation.settle("reserved", None, usage)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -14,8 +16,9 @@ from schemas.errors import LeaseLost
 from schemas.identifiers import new_id
 from tasks.ledger.alerts import BudgetAlert
 from tasks.ledger.operations import Attempt, ClaimedElsewhere, NoRoom, Operation, Outcome, Reserve, Reserved
-from tasks.ledger.transaction import LOOKS_AFTER_A_SURPRISE, BatchWriter
-from tests.tasks.ledger.conftest import Look
+from tasks.ledger.transaction import MOST_LOOKS, BatchWriter
+from tests.conftest import TEMPLATE
+from tests.tasks.ledger.conftest import Look, clone_database
 from tests.tasks.ledger.test_transaction import DAY, apply, reserve, settle, worker  # noqa: F401 - a fixture
 
 LIMIT = "INSERT INTO budgets (scope_kind, scope_id, period, {what}) VALUES ('project', 'default', '{period}', {usd})"
@@ -54,7 +57,7 @@ def commit(connection: Connection, *operations: Operation) -> tuple[list[Outcome
     """Outcomes and alerts of the operations as one batch, and whether it was as assumed."""
     writer, alerts = BatchWriter(), list[BudgetAlert]()
     outcomes = writer.commit(connection, operations, alerts)
-    return outcomes, alerts, writer._looks == 0
+    return outcomes, alerts, writer.surprises == 0
 
 
 def test_the_usual_takes_one_message(connection: Connection, usual: Reserve, messages: list[str], look: Look) -> None:
@@ -160,15 +163,26 @@ def test_a_surprise_costs_the_rest_of_the_batch_nothing(
     assert look("SELECT sum(spent_usd) FROM budget_usage") == before
 
 
-def test_after_a_surprise_batches_are_looked_at_for_a_while(
+def test_surprises_in_a_row_make_the_writer_look_first_ever_longer(
+    database: Engine, connection: Connection, usual: Reserve
+) -> None:
+    writer, odd, in_vain = BatchWriter(), _claimed(database, lambda _: []), []
+    for number in range(100):
+        before = writer.surprises
+        writer.commit(connection, [odd], [])
+        if writer.surprises > before:
+            in_vain.append(number)
+    assert [later - earlier for earlier, later in pairwise(in_vain)] == [1, 3, 7, 15, MOST_LOOKS, MOST_LOOKS]
+
+
+def test_after_a_lone_surprise_the_usual_takes_one_message_again(
     database: Engine, connection: Connection, usual: Reserve, messages: list[str]
 ) -> None:
     writer = BatchWriter()
     writer.commit(connection, [_claimed(database, lambda _: [])], [])
     messages.clear()
-    for number in range(LOOKS_AFTER_A_SURPRISE):
-        writer.commit(connection, [reserve(f"{number}")], [])
-    assert len(messages) == 2 * (LOOKS_AFTER_A_SURPRISE - 1) + 1, "the surprise itself was the first look"
+    writer.commit(connection, [reserve("after")], [])
+    assert len(messages) == 1
 
 
 def test_surprise_after_surprise_prepares_nothing_anew(
@@ -192,3 +206,26 @@ def test_a_batch_applied_again_because_its_commit_was_not_heard_of_is_applied_on
         assert (outcomes, assumed) == ([Reserved(operation.row["id"])], expected)
     assert look(DAY) == [(2, 0)]
     assert look("SELECT count(*) FROM llm_requests") == [(2,)]
+
+
+class TestInADatabaseOfItsOwn:
+    """No earlier test has looked into its tables."""
+
+    @pytest.fixture
+    def database_url(self, template: Engine) -> Iterator[str]:
+        yield from clone_database(template, TEMPLATE)
+
+    def test_calls_are_found_without_looking_into_other_months(
+        self, connection: Connection, usual: Reserve, look: Look
+    ) -> None:
+        writer, first, second = BatchWriter(), reserve("a"), reserve("b")
+        (held,) = writer.commit(connection, [first], [])
+        assert isinstance(held, Reserved)
+        writer.commit(connection, [replace(settle(first), held=held.held), second], [])  # as usual
+        writer.commit(connection, [settle(second)], [])  # looked at
+        connection.execute(text("SELECT pg_stat_force_next_flush()"))
+        months = dict(
+            look("SELECT relname, idx_scan + seq_scan FROM pg_stat_user_tables WHERE relname LIKE 'llm_requests_%'")
+        )
+        assert len(months) > 2
+        assert [name for name, scans in months.items() if scans] == [f"llm_requests_{datetime.now(UTC):%Y_%m}"]

@@ -25,6 +25,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
+from blocks.messages import carry_out, compose
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -179,13 +181,17 @@ class Script:
         names = _numbered(statement)[1]
         return f"EXECUTE {name}" + (f"({', '.join(['%s'] * len(names))})" if names else ""), names
 
-    def _exchange(self, lines: str, values: list[Any], *, fetch: bool) -> list[Sequence[Any]]:
+    def _exchange(self, template: str, values: Sequence[Any], *, fetch: bool) -> list[Sequence[Any]]:
         import psycopg
 
         try:
+            message = compose(self._driver, template, values)
             if isinstance(self._driver, psycopg.Connection):
-                return _exchange(self._driver, lines, values, fetch)
-            results: list[Sequence[Any]] = await_only(_exchange_async(self._driver, lines, values, fetch))
+                return _exchange(self._driver, message)
+            if not fetch and self._own:
+                await_only(carry_out(self._driver, message))
+                return []
+            results: list[Sequence[Any]] = await_only(_exchange_async(self._driver, message))
             return results
         except psycopg.Error as error:
             if error.sqlstate == _NOT_PREPARED:
@@ -225,25 +231,21 @@ def _address(driver: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> 
     return (driver.info.host, driver.info.port) if not driver.closed else ("", 0)
 
 
-def _exchange(driver: psycopg.Connection[Any], lines: str, values: list[Any], fetch: bool) -> list[Sequence[Any]]:
+def _exchange(driver: psycopg.Connection[Any], message: bytes) -> list[Sequence[Any]]:
     from psycopg import ClientCursor
     from psycopg.rows import namedtuple_row
 
     with ClientCursor(driver, row_factory=namedtuple_row) as cursor:
-        cursor.execute(lines.encode(), values)
-        return [result.fetchall() if _has_rows(result) else [] for result in cursor.results()] if fetch else []
+        cursor.execute(message)
+        return [result.fetchall() if _has_rows(result) else [] for result in cursor.results()]
 
 
-async def _exchange_async(
-    driver: psycopg.AsyncConnection[Any], lines: str, values: list[Any], fetch: bool
-) -> list[Sequence[Any]]:
+async def _exchange_async(driver: psycopg.AsyncConnection[Any], message: bytes) -> list[Sequence[Any]]:
     from psycopg import AsyncClientCursor
     from psycopg.rows import namedtuple_row
 
     async with AsyncClientCursor(driver, row_factory=namedtuple_row) as cursor:
-        await cursor.execute(lines.encode(), values)
-        if not fetch:
-            return []
+        await cursor.execute(message)
         return [await result.fetchall() if _has_rows(result) else [] async for result in cursor.results()]
 
 

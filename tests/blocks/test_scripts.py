@@ -52,9 +52,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
     exchange = scripts._exchange
 
-    def noted(driver: Any, lines: str, values: list[Any], fetch: bool) -> Any:
-        messages.append(lines)
-        return exchange(driver, lines, values, fetch)
+    def noted(driver: Any, message: bytes) -> Any:
+        messages.append(message.decode())
+        return exchange(driver, message)
 
     monkeypatch.setattr(scripts, "_exchange", noted)
     return messages

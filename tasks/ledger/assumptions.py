@@ -99,8 +99,7 @@ def _is_usual(item: Operation) -> bool:
 def assume(script: Script, batch: Batch) -> Found:
     """What is usually found, with statements added to `script` that fail where it is otherwise.
 
-    Rows are locked in the order of all transactions of the ledger. `batch.usage` counts from zero: it holds the
-    differences that are written when `script` is sent.
+    `claim_and_count` is to follow. `batch.usage` counts from zero: it holds the differences that are written.
     """
     now = present()
     reserving, settling = batch.of(Reserve), batch.of(Settle)
@@ -112,9 +111,6 @@ def assume(script: Script, batch: Batch) -> Found:
     keys: set[UsageKey] = {key for counted in batch.counted_in.values() for key in counted}
     keys |= {key for reservation in held.values() for key in reservation.keys}
     batch.usage = {key: Usage(None, reserved_usd=ZERO, spent_usd=ZERO) for key in sorted(keys)}
-    if keys:
-        script.add(_ADD_USAGE, lambda: _differences(batch))
-    _claim_all(script, [item for _, item in reserving])
     return Found(
         held=held,
         requests={request_id: SimpleNamespace(id=request_id, status="reserved") for request_id in held},
@@ -123,6 +119,13 @@ def assume(script: Script, batch: Batch) -> Found:
         unfinished={},
         won={item.row["id"] for _, item in reserving},
     )
+
+
+def claim_and_count(script: Script, batch: Batch) -> None:
+    """The calls of the batch are claimed, and its money moved, if all is as assumed."""
+    _claim_all(script, [item for _, item in batch.of(Reserve)])
+    if batch.usage:
+        script.add(_ADD_USAGE, lambda: _differences(batch))
 
 
 def _assume_attempts(script: Script, attempts: Collection[Attempt]) -> None:

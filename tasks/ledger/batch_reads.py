@@ -1,7 +1,7 @@
 """What a batch begins with: its rows locked, what stands there read, and its keys claimed, in one round trip.
 
-Rows are locked in the order of all transactions of the ledger, each kind sorted: runs, budget rows, windows of users,
-requests, answers. What a lock does not guard (limits, answers of others) is read as it stands.
+Rows are locked in the order of all transactions of the ledger, each kind sorted: runs, windows of users, requests,
+answers, budget rows. What a lock does not guard (limits, answers of others) is read as it stands.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def look(script: Script, batch: Batch) -> Found:
     held = _holdings(script, [item for _, item in settling])
     settled = {key for reservation in held.values() for key in reservation.keys}
     possible = {key for _, item in counted for key in possible_keys(item.scopes, item.timezone, now)}
-    limit_rows = ask_limits(script, scopes) if scopes else Reply.empty()  # what is settled needs no room
-    usage_rows = ask_usage(script, possible | settled) if possible or settled else Reply.empty()
     window_rows = ask_windows(script, limited)
     requests = _lock_requests(script, batch)
     keys = sorted({item.key for _, item in reserving})
     states = script.add(_ANSWER_STATES, {"keys": keys}) if keys else Reply.empty()
     unfinished = ask_unfinished(script, reserving)
     won = claim(script, [item for _, item in reserving if not item.replay_only])
+    limit_rows = ask_limits(script, scopes) if scopes else Reply.empty()  # what is settled needs no room
+    usage_rows = ask_usage(script, possible | settled) if possible or settled else Reply.empty()
 
     limits = limits_of(limit_rows)
     for place, item in counted:

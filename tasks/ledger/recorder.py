@@ -1,23 +1,21 @@
 """The recorder: concurrent durable writes share transactions.
 
-While one transaction is on its way, whatever else is to be recorded gathers; the next transaction
-takes it all. A lone write waits for nobody, a thousand at once cost a few commits (group commit).
+While one transaction is on its way, whatever else is to be recorded gathers; the next transaction takes it all: a
+thousand at once cost a few commits (group commit). A lone write waits for nobody: a few calls pass a few others by a
+second connection, as each would else wait for both to be written to disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blocks.database import database_errors
 from schemas.errors import DatabaseUnavailable, HeadraceError
-from tasks.ledger.alerts import BudgetAlert, announce
+from tasks.ledger.lane import Lane, are_apart
 from tasks.ledger.large_bodies import LargeBodies, has_large_bodies
 from tasks.ledger.operations import BeginStep, EndRun, EndStep, Operation, Outcome, Reserve, Settle
 from tasks.ledger.transaction import BatchWriter
@@ -29,11 +27,15 @@ IDLE_TURNS = 4
 """Turns of the event loop that bring nothing before a transaction begins. With 8 documents at once they make batches
 larger and save a tenth to a quarter of the CPU of a call (`benchmarks/analysis.py`)."""
 
+FEW = 3
+"""So many calls at most pass so many others; more than that wait, as they share a transaction."""
+
 _Entry = tuple[Operation, asyncio.Future[Outcome]]
 
 
 class Recorder:
-    """Writes operations in the order they were handed in, as few transactions.
+    """Writes operations in the order they were handed in, but for calls that have nothing to do with each other, as few
+    transactions.
 
     Args:
         engine: of the running event loop.
@@ -42,16 +44,17 @@ class Recorder:
     """
 
     def __init__(self, engine: AsyncEngine, *, patience_seconds: float = 60.0) -> None:
-        self._engine = engine
-        self._patience_seconds = patience_seconds
+        batches = BatchWriter()
+        self._lanes = [Lane(engine, batches, patience_seconds=patience_seconds) for _ in range(2)]
         self._waiting: deque[_Entry] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection | None = None
-        self._batches = BatchWriter()
         self._large_bodies = LargeBodies(engine.url)
         self._storing: set[asyncio.Task[None]] = set()
         self._closing = False
-        self.transactions = 0
+
+    @property
+    def transactions(self) -> int:
+        """How many were tried."""
+        return sum(lane.transactions for lane in self._lanes)
 
     async def record(self, operation: Operation, *, otherwise: Callable[[], Operation] | None = None) -> Outcome:
         """`operation` is durable; returns its outcome.
@@ -101,10 +104,11 @@ class Recorder:
         self._closing = True
         while self._storing:
             await asyncio.wait(self._storing)
-        while self._writer is not None and not self._writer.done():
-            await asyncio.wait([self._writer])
+        while writers := [lane.writer for lane in self._lanes if lane.writer is not None and not lane.is_free]:
+            await asyncio.wait(writers)
         await self._large_bodies.close()
-        await self._disconnect()
+        for lane in self._lanes:
+            await lane.close()
 
     def _enqueue(self, operation: Operation) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -129,14 +133,33 @@ class Recorder:
 
     def _append(self, operation: Operation, future: asyncio.Future[Outcome]) -> None:
         self._waiting.append((operation, future))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_all(), name="ledger-recorder")
+        free = [lane for lane in self._lanes if lane.is_free]
+        none_writes = len(free) == len(self._lanes)
+        if none_writes or (free and any(lane.on_its_way for lane in self._lanes) and self._may_go()):
+            free[0].writer = asyncio.create_task(self._write_all(free[0]), name="ledger-recorder")
 
-    async def _write_all(self) -> None:
+    def _may_go(self) -> bool:
+        """Whether what is waiting need not wait for what is on its way."""
+        ahead = [operation for lane in self._lanes for operation in lane.on_its_way]
+        if not ahead:
+            return True
+        if len(self._waiting) > FEW or len(ahead) > FEW:
+            return False
+        return are_apart([operation for operation, _ in self._waiting], ahead)
+
+    async def _write_all(self, lane: Lane) -> None:
+        """Until nothing waits but for the other lane, whose writer then goes on."""
         while self._waiting:
             await self._gather()
+            if not (self._waiting and self._may_go()):
+                return
             size = min(len(self._waiting), MOST_IN_A_BATCH)
-            await self._write([self._waiting.popleft() for _ in range(size)])
+            batch = [self._waiting.popleft() for _ in range(size)]
+            lane.on_its_way = [operation for operation, _ in batch]
+            try:
+                await self._write(lane, batch)
+            finally:
+                lane.on_its_way = ()
 
     async def _gather(self) -> None:
         """Whoever was about to hand something in has done so; an idle loop passes these turns in microseconds."""
@@ -146,9 +169,9 @@ class Recorder:
             await asyncio.sleep(0)
             idle_turns = idle_turns + 1 if len(self._waiting) == before else 0
 
-    async def _write(self, batch: Sequence[_Entry]) -> None:
+    async def _write(self, lane: Lane, batch: Sequence[_Entry]) -> None:
         try:
-            outcomes = await self._commit([operation for operation, _ in batch])
+            outcomes = await lane.commit([operation for operation, _ in batch])
         except DatabaseUnavailable as error:
             _fail(batch, error)
             self._keep_what_happened(batch)
@@ -157,55 +180,12 @@ class Recorder:
                 _fail(batch, error)
                 return
             middle = len(batch) // 2  # one of them is at fault: only its caller shall hear of it
-            await self._write(batch[:middle])
-            await self._write(batch[middle:])
+            await self._write(lane, batch[:middle])
+            await self._write(lane, batch[middle:])
         else:
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 if not future.done():
                     future.set_result(outcome)
-
-    async def _commit(self, operations: Sequence[Operation]) -> list[Outcome]:
-        began = time.monotonic()
-        try:
-            return await self._transact(operations)
-        except DatabaseUnavailable:
-            return await self._commit_again(operations, self._patience_seconds - (time.monotonic() - began))
-
-    async def _commit_again(self, operations: Sequence[Operation], seconds: float) -> list[Outcome]:
-        """For as long as `seconds`; apart from the first try, as setting retries up takes a fifth of a transaction."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(DatabaseUnavailable),
-            stop=stop_after_delay(seconds),
-            wait=wait_random_exponential(multiplier=0.05, max=2.0),
-            reraise=True,
-        )
-        return await retrying(self._transact, operations)
-
-    async def _transact(self, operations: Sequence[Operation]) -> list[Outcome]:
-        self.transactions += 1
-        alerts: list[BudgetAlert] = []
-        with database_errors():
-            connection = await self._connect()
-            try:
-                outcomes = await connection.run_sync(self._batches.commit, operations, alerts)
-            except BaseException:
-                await connection.invalidate()  # the transaction may be open, and rows locked
-                await self._disconnect()
-                raise
-        announce(alerts)
-        return outcomes
-
-    async def _connect(self) -> AsyncConnection:
-        """The recorder's own connection, kept, so that its statements stay prepared on it."""
-        if self._connection is None:
-            connection = await self._engine.connect()
-            self._connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
 
     def _keep_what_happened(self, batch: Sequence[_Entry]) -> None:
         """Callers were told, but money moved and steps went on: that is written before anything that comes later."""

@@ -156,17 +156,17 @@ def give_up_abandoned(connection: Connection, me: UUID, alerts: list[BudgetAlert
     """
     script = Script(connection)
     found = script.add(_ABANDONED, {"me": me}).rows
-    held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found}
-    if held:
-        # Budget rows first, then requests: the order of every transaction of the ledger.
+    held: dict[UUID, Reservation] = {}
+    if found:
+        given_up = {row.id for row in script.add(_GIVE_UP, by_id([row.id for row in found])).rows}
+        held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found if row.id in given_up}
+    script.add(_FREE_CLAIMS, {"me": me})
+    if held:  # budget rows after requests and answers: the order of every transaction of the ledger
         usage = lock_usage(script, {key for reservation in held.values() for key in reservation.keys}, {})
-        given_up = script.add(_GIVE_UP, by_id(list(held))).rows
-        held = {row.id: held[row.id] for row in given_up}
         for reservation in held.values():
             reservation.settle("reserved", None, usage)
         reached = write_usage(script, usage)
         if alerts is not None:
             alerts.extend(reached)
-    script.add(_FREE_CLAIMS, {"me": me})
     script.send()
     return len(held)

@@ -15,8 +15,9 @@ from blocks import scripts
 from schemas.errors import DatabaseUnavailable, LeaseLost
 from schemas.identifiers import new_id
 from tasks.ledger.calls import complete
+from tasks.ledger.lane import Lane
 from tasks.ledger.operations import Attempt, BeginStep, EndStep
-from tasks.ledger.recorder import MOST_IN_A_BATCH, Recorder
+from tasks.ledger.recorder import MOST_IN_A_BATCH
 from tasks.ledger.runs import Run, RunRequest, open_run
 from tasks.ledger.session import Ledger
 from tests.scripted_provider import Reply, ScriptedProvider
@@ -176,15 +177,15 @@ def cut_after_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the next commit succeed and its news get lost, as when a connection breaks at that moment."""
 
     def install() -> None:
-        transact, cut = Recorder._transact, iter([True])
+        transact, cut = Lane._transact, iter([True])
 
-        async def commit_and_break(self: Recorder, operations: Any) -> Any:
+        async def commit_and_break(self: Lane, operations: Any) -> Any:
             outcomes = await transact(self, operations)
             if next(cut, False):
                 raise DatabaseUnavailable("the connection broke after the commit")
             return outcomes
 
-        monkeypatch.setattr(Recorder, "_transact", commit_and_break)
+        monkeypatch.setattr(Lane, "_transact", commit_and_break)
 
     return install
 
@@ -222,8 +223,8 @@ async def test_a_pooler_that_forgets_prepared_statements_costs_no_answer(
 ) -> None:
     monkeypatch.setattr(scripts, "_poolers", set())
     await complete("Why?", model="gpt-4o-mini")
-    assert ledger.recorder._connection is not None
-    await ledger.recorder._connection.execute(text("DEALLOCATE ALL"))  # as a session that never knew them
+    (connection,) = [lane._connection for lane in ledger.recorder._lanes if lane._connection is not None]
+    await connection.execute(text("DEALLOCATE ALL"))  # as a session that never knew them
     await complete("How?", model="gpt-4o-mini")
     await complete("When?", model="gpt-4o-mini")
     assert provider.paid == 3

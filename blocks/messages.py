@@ -28,15 +28,17 @@ def compose(
     from psycopg.pq import Escaping
 
     escaping, transformer = Escaping(driver.pgconn), Transformer(driver)
+    known = driver.info.encoding
+    encoding = "utf-8" if known == "ascii" else known  # of a database that takes texts as they come
 
     def literal(value: Any) -> bytes:
         if not isinstance(value, str):
             return transformer.as_literal(value)
         if "\0" in value:
             raise DataError("a text holds a NUL character, which Postgres does not store")
-        return escaping.escape_literal(value.encode())
+        return escaping.escape_literal(value.encode(encoding))
 
-    return template.encode() % tuple(map(literal, values))
+    return template.encode(encoding) % tuple(map(literal, values))
 
 
 async def carry_out(driver: psycopg.AsyncConnection[Any], message: bytes) -> None:
@@ -107,10 +109,10 @@ def _error(refused: PGresult) -> psycopg.Error:
     from psycopg.pq import DiagnosticField
 
     state = refused.error_field(DiagnosticField.SQLSTATE)
-    try:
-        kind = (
-            lookup(state.decode()) if state else OperationalError
-        )  # without a state it is libpq's: the connection is lost
-    except KeyError:
-        kind = DatabaseError
+    kind: type[psycopg.Error] = OperationalError  # libpq's own, without a state: the connection is lost
+    if state:
+        try:
+            kind = lookup(state.decode())
+        except KeyError:
+            kind = DatabaseError
     return kind(refused.error_message.decode("utf-8", "replace").strip(), info=refused)

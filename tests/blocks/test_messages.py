@@ -40,6 +40,14 @@ async def test_values_arrive_as_they_are(driver: Driver, value: object) -> None:
     assert sorted(await words(driver), key=str) == sorted(["%", None if value is None else str(value)], key=str)
 
 
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1", "SQL_ASCII"])
+async def test_texts_are_encoded_as_the_connection_says(driver: Driver, encoding: str) -> None:
+    await driver.execute(f"SET client_encoding = '{encoding}'")
+    await carry_out(driver, compose(driver, "INSERT INTO texts VALUES (%s), ('groß')", ["Größe"]))
+    await driver.execute("SET client_encoding = 'UTF8'")
+    assert await words(driver) == ["Größe", "groß"]
+
+
 async def test_a_text_that_postgres_would_cut_is_refused(driver: Driver) -> None:
     with pytest.raises(psycopg.DataError, match="NUL"):
         compose(driver, "INSERT INTO texts VALUES (%s)", ["cut\0here"])

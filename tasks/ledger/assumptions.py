@@ -99,11 +99,12 @@ def _is_usual(item: Operation) -> bool:
 def assume(script: Script, batch: Batch) -> Found:
     """What is usually found, with statements added to `script` that fail where it is otherwise.
 
-    `claim_and_count` is to follow. `batch.usage` counts from zero: it holds the differences that are written.
+    `add_usage` is to come last. `batch.usage` counts from zero: it holds the differences that are written.
     """
     now = present()
     reserving, settling = batch.of(Reserve), batch.of(Settle)
     _assume_attempts(script, set(attempts_of(batch).values()))
+    _claim_all(script, [item for _, item in reserving])  # who waits for a key holds nothing that others wait for
     for place, item in reserving:
         if not item.is_local:
             batch.counted_in[place] = usage_keys(item.scopes, item.timezone, (), now)
@@ -121,9 +122,8 @@ def assume(script: Script, batch: Batch) -> Found:
     )
 
 
-def claim_and_count(script: Script, batch: Batch) -> None:
-    """The calls of the batch are claimed, and its money moved, if all is as assumed."""
-    _claim_all(script, [item for _, item in batch.of(Reserve)])
+def add_usage(script: Script, batch: Batch) -> None:
+    """What the batch moves of money is added to its budget rows, if all is as assumed."""
     if batch.usage:
         script.add(_ADD_USAGE, lambda: _differences(batch))
 

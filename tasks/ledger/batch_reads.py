@@ -1,7 +1,7 @@
 """What a batch begins with: its rows locked, what stands there read, and its keys claimed, in one round trip.
 
-Rows are locked in the order of all transactions of the ledger, each kind sorted: runs, windows of users, requests,
-answers, budget rows. What a lock does not guard (limits, answers of others) is read as it stands.
+Rows are locked in the order of all transactions of the ledger, each kind sorted: runs, windows of users, claims of
+keys, requests, answers, budget rows. What a lock does not guard (limits, answers of others) is read as it stands.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tasks.ledger.budgets import (
     ask_limits,
     ask_usage,
     limits_of,
+    make_usage,
     possible_keys,
     present,
     usage_keys,
@@ -78,12 +79,13 @@ def look(script: Script, batch: Batch) -> Found:
     settled = {key for reservation in held.values() for key in reservation.keys}
     possible = {key for _, item in counted for key in possible_keys(item.scopes, item.timezone, now)}
     window_rows = ask_windows(script, limited)
-    requests = _lock_requests(script, batch)
     keys = sorted({item.key for _, item in reserving})
     states = script.add(_ANSWER_STATES, {"keys": keys}) if keys else Reply.empty()
-    unfinished = ask_unfinished(script, reserving)
     won = claim(script, [item for _, item in reserving if not item.replay_only])
+    requests = _lock_requests(script, batch)
+    unfinished = ask_unfinished(script, reserving)
     limit_rows = ask_limits(script, scopes) if scopes else Reply.empty()  # what is settled needs no room
+    make_usage(script, {key for _, item in counted for key in usage_keys(item.scopes, item.timezone, (), now)})
     usage_rows = ask_usage(script, possible | settled) if possible or settled else Reply.empty()
 
     limits = limits_of(limit_rows)
@@ -91,7 +93,7 @@ def look(script: Script, batch: Batch) -> Found:
         batch.counted_in[place] = usage_keys(item.scopes, item.timezone, limits, now)
     wanted = {key for keys_of_call in batch.counted_in.values() for key in keys_of_call} | settled
     batch.usage = usage_of(script, usage_rows, wanted, limits)
-    batch.windows = windows_of(script, window_rows, limited)
+    batch.windows = windows_of(window_rows)
     refuse_the_superseded(batch, holders)
     return Found(
         held=held,

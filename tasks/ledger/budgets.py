@@ -236,6 +236,12 @@ def limits_of(reply: Reply) -> Limits:
     return {(row.scope_kind, row.scope_id, row.period): row.limit_usd for row in reply.rows}
 
 
+def make_usage(script: Script, keys: Collection[UsageKey]) -> None:
+    """The rows of `keys` will be there. They are made in the order in which they are locked, before any is."""
+    if keys:
+        script.add(MAKE_USAGE, key_columns(sorted(keys)))
+
+
 def ask_usage(script: Script, keys: Iterable[UsageKey]) -> Reply:
     """Those rows of `keys` that exist are locked, in a fixed order, until the transaction ends."""
     return script.add(LOCK_USAGE, key_columns(sorted(set(keys))))
@@ -246,7 +252,7 @@ def usage_of(script: Script, reply: Reply, wanted: Iterable[UsageKey], limits: L
     ordered = sorted(set(wanted))
     found = _usage(reply, limits)
     if any(key not in found for key in ordered):
-        script.add(MAKE_USAGE, key_columns(ordered))
+        make_usage(script, ordered)
         found = _usage(ask_usage(script, ordered), limits)
     return {key: found[key] for key in ordered}
 

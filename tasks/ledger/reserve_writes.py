@@ -23,7 +23,7 @@ from tasks.ledger.operations import (
     Unfinished,
     UnpricedUnderBudget,
 )
-from tasks.ledger.rows import REQUESTS_BY_ID, add_rows, by_id
+from tasks.ledger.rows import REQUESTS_BY_ID, add_only_new_rows, add_rows, by_id
 from tasks.ledger.search_cache import stale_searches
 
 IF_NEW = "ON CONFLICT (id) DO NOTHING"
@@ -46,7 +46,10 @@ def reserve(script: Script, batch: Batch, found: Found) -> None:
             _count(batch, place, item)
             granted.append((place, item))
     rows = [_granted_row(item, batch.counted_in.get(place, ())) for place, item in granted]
-    add_rows(script, "llm_requests", rows, suffix=IF_NEW)
+    if found.locked:
+        add_rows(script, "llm_requests", rows, suffix=IF_NEW)
+    else:  # one that is there already, given up by somebody since, is counted already
+        add_only_new_rows(script, "llm_requests", rows)
     _give_back_claims(script, batch, found)
 
 

@@ -68,3 +68,15 @@ def add_rows(script: Script, table: str, rows: Sequence[Mapping[str, Any]], *, s
     if not rows:
         return Reply.empty()
     return script.add(_insert(table, tuple(rows[0]), suffix), {"rows": as_records(rows)})
+
+
+def add_only_new_rows(script: Script, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `add_rows`; the script fails, by a division by zero, where one of `rows` is there already."""
+    if rows:
+        script.add(_insert_all(table, tuple(rows[0])), {"rows": as_records(rows), "count": len(rows)})
+
+
+@lru_cache(maxsize=64)
+def _insert_all(table: str, columns: tuple[str, ...]) -> TextClause:
+    insert = _insert(table, columns, "ON CONFLICT DO NOTHING RETURNING 1")
+    return text(f"WITH added AS ({insert}) SELECT 1 / CAST(count(*) = :count AS int) FROM added")

@@ -100,6 +100,7 @@ def _counts(item: Settle, request: Any) -> bool:
 def _settle_rows(script: Script, batch: Batch, found: Found, settling: Sequence[Settle]) -> None:
     if not settling:
         return
+    settling = sorted(settling, key=lambda item: item.row["id"].int)  # the order in which their rows are locked
     rows = as_records([item.row for item in settling])
     which = by_id([item.row["id"] for item in settling])
     if found.locked:

@@ -2,9 +2,9 @@
 
 It takes one round trip where the batch is as usual (`assumptions`), else two: one that locks, reads and claims
 (`batch_reads`), one that writes and commits. Rows are locked in a fixed order, each kind sorted: runs, windows of
-users, requests, answers, budget rows, searches. Budget rows come late because all calls of a project wait for them.
-Every operation may be applied twice, so that a batch whose commit was cut off by a lost connection, or that met another
-in a deadlock all the same, is simply applied again.
+users, claims of keys, requests, answers, budget rows, searches. Budget rows come late because all calls of a project
+wait for them. Every operation may be applied twice, so that a batch whose commit was cut off by a lost connection, or
+that met another in a deadlock all the same, is simply applied again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError
 
 from blocks.scripts import Script
 from tasks.ledger.alerts import BudgetAlert
-from tasks.ledger.assumptions import NOT_AS_ASSUMED, assume, claim_and_count, is_usual
+from tasks.ledger.assumptions import NOT_AS_ASSUMED, add_usage, assume, is_usual
 from tasks.ledger.batch import Batch
 from tasks.ledger.batch_reads import Found, look
 from tasks.ledger.budgets import write_usage
@@ -57,7 +57,7 @@ def apply_usual_batch(script: Script, operations: Sequence[Operation]) -> list[O
     begin_runs(script, batch)
     _write_calls_and_steps(script, batch, assume(script, batch))
     outcomes = _end(script, batch)
-    claim_and_count(script, batch)
+    add_usage(script, batch)
     return outcomes
 
 

@@ -62,15 +62,15 @@ _WRITE = text("""
 
 
 def ask_windows(script: Script, users: Collection[str]) -> Reply:
-    """Those rows of `users` that exist are locked, in a fixed order, until the transaction ends."""
-    return script.add(_LOCK, {"users": sorted(users)}) if users else Reply.empty()
+    """The rows of `users`, made where missing, are locked in a fixed order until the transaction ends."""
+    if not users:
+        return Reply.empty()
+    script.add(_MAKE, {"users": sorted(users)})
+    return script.add(_LOCK, {"users": sorted(users)})
 
 
-def windows_of(script: Script, reply: Reply, users: Collection[str]) -> dict[str, UserWindow]:
-    """The rows of `users`, all locked: as `ask_windows` found them, or made now."""
-    if len(reply.rows) < len(users):
-        script.add(_MAKE, {"users": sorted(users)})
-        reply = ask_windows(script, users)
+def windows_of(reply: Reply) -> dict[str, UserWindow]:
+    """What `ask_windows` found."""
     return {row.user_id: UserWindow(row.admitted, row.now) for row in reply.rows}
 
 

@@ -160,13 +160,13 @@ def give_up_abandoned(connection: Connection, me: UUID, alerts: list[BudgetAlert
     if found:
         given_up = {row.id for row in script.add(_GIVE_UP, by_id([row.id for row in found])).rows}
         held = {row.id: Reservation.of(row.reserved_usd, row.budget_scopes) for row in found if row.id in given_up}
-    script.add(_FREE_CLAIMS, {"me": me})
-    if held:  # budget rows after requests and answers: the order of every transaction of the ledger
+    if held:  # budget rows after requests: the order of every transaction of the ledger
         usage = lock_usage(script, {key for reservation in held.values() for key in reservation.keys}, {})
         for reservation in held.values():
             reservation.settle("reserved", None, usage)
         reached = write_usage(script, usage)
         if alerts is not None:
             alerts.extend(reached)
+    script.add(_FREE_CLAIMS, {"me": me})  # last: it waits for nobody, but others may wait for it
     script.send()
     return len(held)

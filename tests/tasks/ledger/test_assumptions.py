@@ -17,6 +17,7 @@ from schemas.identifiers import new_id
 from tasks.ledger.alerts import BudgetAlert
 from tasks.ledger.operations import Attempt, ClaimedElsewhere, NoRoom, Operation, Outcome, Reserve, Reserved
 from tasks.ledger.transaction import MOST_LOOKS, BatchWriter
+from tasks.ledger.workers import give_up_abandoned
 from tests.conftest import TEMPLATE
 from tests.tasks.ledger.conftest import Look, clone_database
 from tests.tasks.ledger.test_transaction import DAY, apply, reserve, settle, worker  # noqa: F401 - a fixture
@@ -206,6 +207,18 @@ def test_a_batch_applied_again_because_its_commit_was_not_heard_of_is_applied_on
         assert (outcomes, assumed) == ([Reserved(operation.row["id"])], expected)
     assert look(DAY) == [(2, 0)]
     assert look("SELECT count(*) FROM llm_requests") == [(2,)]
+
+
+def test_a_reservation_given_up_before_it_is_applied_again_is_counted_once(
+    database: Engine, connection: Connection, usual: Reserve, look: Look
+) -> None:
+    commit(connection, operation := reserve("a"))
+    look("UPDATE workers SET lease_until = now() - interval '1 second'")
+    with database.begin() as other:
+        assert give_up_abandoned(other, new_id()) == 2
+    outcomes, _, assumed = commit(connection, operation)
+    assert (outcomes, assumed) == ([Reserved(operation.row["id"])], False)
+    assert look(DAY) == [(0, 2)]
 
 
 class TestInADatabaseOfItsOwn:

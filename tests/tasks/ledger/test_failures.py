@@ -331,19 +331,21 @@ async def test_a_call_cancelled_before_its_reservation_is_begun_leaves_no_row(le
     async with ledger.engine.connect() as blocker:
         await complete("First?", model=MODEL)
         await blocker.exec_driver_sql("SELECT FROM budget_usage FOR UPDATE")
-        begun = asyncio.create_task(complete("Second?", model=MODEL))
         waiting = "SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted"
-        while (await asyncio.to_thread(look, waiting)) == [(0,)]:
-            assert not begun.done()
-        queued = asyncio.create_task(complete("Third?", model=MODEL))
+        begun = []
+        for number in (1, 2):  # one in each lane of the recorder
+            begun.append(asyncio.create_task(complete(f"Begun {number}?", model=MODEL)))
+            while (await asyncio.to_thread(look, waiting)) != [(number,)]:
+                assert not begun[-1].done()
+        queued = asyncio.create_task(complete("Queued?", model=MODEL))
         for _ in range(20):  # it comes as far as the recorder, which is busy
             await asyncio.sleep(0)
         queued.cancel()
         with pytest.raises(asyncio.CancelledError):
             await queued
         await blocker.rollback()
-        await begun
-    assert look(ATTEMPTS) == [(1, "succeeded", None)] * 2
+        await asyncio.gather(*begun)
+    assert look(ATTEMPTS) == [(1, "succeeded", None)] * 3
 
 
 @pytest.mark.scripted(faults={1: "hang"})

@@ -15,12 +15,13 @@ class FileLock:
     """`flock` on a file: shared among any number of holders, or exclusive to one.
 
     The lock belongs to the open file, not to the process: a child that inherits `fd` holds it too, and it
-    is free only when every process that has the file open has closed it or died.
+    is free only when every process that has the file open has closed it or died. Such a child passes that
+    `fd` as `inherited_fd`; without it the file at `path` is opened, and made when it is missing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inherited_fd: int | None = None) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600) if inherited_fd is None else inherited_fd
 
     def __enter__(self) -> FileLock:
         return self

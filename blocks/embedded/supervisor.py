@@ -96,9 +96,9 @@ class Revival:
 class Supervisor:
     """The state of the watch over one HOME."""
 
-    def __init__(self, home: Path, own_lock_fd: int) -> None:
+    def __init__(self, home: Path, own_lock: FileLock) -> None:
         self.home = home
-        self.own_lock_fd = own_lock_fd
+        self.own_lock = own_lock
         self.users = FileLock(home / "run" / USERS_LOCK)
         self.told_to_end = threading.Event()
         self.used_at = time.monotonic()
@@ -109,8 +109,8 @@ class Supervisor:
     def watch(self) -> None:
         """Look after HOME until it is idle, deleted, or this process is told to end."""
         while not self.told_to_end.wait(self.pause()):
-            if not self.users.is_current():
-                return self.end_what_is_left()
+            if not (self.users.is_current() and self.own_lock.is_current()):
+                return end_what_is_left(self.home)
             self.read_note()
             if self.users.try_exclusive():
                 if time.monotonic() - self.used_at >= self.idle_seconds:
@@ -168,29 +168,35 @@ class Supervisor:
             stop_services(self.home)
         finally:
             (self.home / "run" / ANNOUNCEMENT).unlink(missing_ok=True)
-            os.close(self.own_lock_fd)
+            self.own_lock.close()
             self.users.close()
 
-    def end_what_is_left(self) -> None:
-        """HOME was deleted, and with it every note of what runs: whatever was started in it has ended."""
-        logger.warning("%s was deleted: ending its services", self.home)
-        left = processes_of(self.home)
-        for process, ending in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(ending)
-        _, stubborn = psutil.wait_procs([process for process, _ in left], timeout=DELETED_SECONDS)
-        for process in stubborn:
-            process.kill()
+
+def end_what_is_left(home: Path) -> None:
+    """HOME was deleted, and with it every note of what runs: whatever was started in it has ended."""
+    logger.warning("%s was deleted: ending its services", home)
+    left = processes_of(home)
+    for process, ending in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(ending)
+    _, stubborn = psutil.wait_procs([process for process, _ in left], timeout=DELETED_SECONDS)
+    for process in stubborn:
+        process.kill()
 
 
 def main() -> None:
     """Watch the HOME named on the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home, own_lock_fd = Path(sys.argv[1]), int(sys.argv[2])
-    supervisor = Supervisor(home, own_lock_fd)
-    signal.signal(signal.SIGTERM, lambda number, frame: supervisor.told_to_end.set())
-    write_json(home / "run" / ANNOUNCEMENT, os.getpid())
-    supervisor.watch()
+    try:
+        supervisor = Supervisor(home, FileLock(home / "run" / SUPERVISOR_LOCK, own_lock_fd))
+        signal.signal(signal.SIGTERM, lambda number, frame: supervisor.told_to_end.set())
+        write_json(home / "run" / ANNOUNCEMENT, os.getpid())
+    except FileNotFoundError:
+        # A service may answer before this process has begun to watch, and HOME be deleted in between.
+        end_what_is_left(home)
+    else:
+        supervisor.watch()
 
 
 if __name__ == "__main__":

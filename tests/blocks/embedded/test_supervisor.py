@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from blocks.embedded.file_lock import FileLock, is_held
 from blocks.embedded.model_server import responds
+from blocks.embedded.postgres import PostgresService
+from blocks.embedded.service import python_module
 from blocks.embedded.services import processes_of
 from blocks.embedded.stack import EmbeddedStack
-from blocks.embedded.supervisor import Revival, Supervisor, note_use, supervisor_pid
-from tests.blocks.embedded.conftest import User, eventually, no_process_of, pid_of
+from blocks.embedded.supervisor import (
+    MODULE,
+    SUPERVISOR_LOCK,
+    Revival,
+    Supervisor,
+    note_use,
+    supervisor_pid,
+)
+from tests.blocks.embedded.conftest import ROOT, User, eventually, no_process_of, pid_of
 
 
 def test_everything_stops_once_the_last_user_has_left(home: Path) -> None:
@@ -89,6 +99,18 @@ def test_a_deleted_home_takes_its_processes_with_it(home: Path, method: str) -> 
     eventually(lambda: no_process_of(home), "every process has ended")
 
 
+def test_a_supervisor_that_comes_after_its_home_was_deleted_ends_the_services(home: Path) -> None:
+    postgres = PostgresService(home)
+    postgres.ensure(lambda message: None)
+    with FileLock(home / "run" / SUPERVISOR_LOCK) as lock:
+        shutil.rmtree(home, ignore_errors=True)
+        assert [*processes_of(home)]
+        command = python_module(MODULE, str(home), str(lock.fd))
+        supervisor = subprocess.Popen(command, pass_fds=(lock.fd,), cwd=ROOT)
+    eventually(lambda: not postgres.alive() and not [*processes_of(home)], "the services have ended")
+    assert supervisor.wait() == 0
+
+
 def test_a_supervisor_told_to_end_stops_everything(stack: EmbeddedStack, home: Path) -> None:
     stack.database_url()
     eventually(lambda: supervisor_pid(home), "the supervisor has announced itself")
@@ -102,7 +124,7 @@ def test_a_supervisor_told_to_end_stops_everything(stack: EmbeddedStack, home: P
 def test_the_idle_time_is_the_one_the_last_user_asked_for(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / "users.lock") as users:
-        supervisor = Supervisor(tmp_path, users.fd)
+        supervisor = Supervisor(tmp_path, users)
         assert supervisor.pause() == 0.1
         note_use(users, 15)
         supervisor.read_note()

@@ -91,7 +91,7 @@ async def measure(trial: PaceTrial) -> PaceMeasurement:
     async with _commits(trial) as commit, _calls(trial) as call:
         await _recycle_wal(trial)
         await asyncio.gather(*(work(-1 - number) for number in range(WARM_UP_CALLS) for work in (commit, call)))
-        for work in (commit, call):  # also at the pace: by then both connections of the recorder are open
+        for work in (commit, call):  # at the pace, too: a burst does not open both connections of the recorder
             await _at_a_pace(trial.calls_a_second, work, range(-2 * WARM_UP_CALLS, -WARM_UP_CALLS))
         _freeze()
         each = max(1, int(trial.calls_a_second * TURN_SECONDS))

@@ -152,9 +152,9 @@ def test_a_pace_is_kept_for_commits_and_calls(database_url: str, provider: Scrip
         provider_url=provider.url,
         ledger_database=database_url,
         label="test",
-        calls_a_second=50,
+        calls_a_second=200,
         seconds=0.2,
     )
     measured = PaceMeasurement.model_validate_json(last_line("benchmarks.pace", trial))
-    assert (measured.calls, provider.paid) == (10, 2 * 110)  # bare calls, and a warm-up of both, are answered too
+    assert (measured.calls, provider.paid) == (40, 2 * 240)  # bare calls, and two warm-ups of both, are answered too
     assert 0 < measured.added_median_ms <= measured.added_p99_ms
